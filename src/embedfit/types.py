@@ -1,0 +1,97 @@
+"""What flows between data, towers and losses. Knows torch and nothing of ours.
+
+Axes: q queries, d documents, n texts, t tokens of all texts together, e dimensions of an embedding.
+"""
+
+from __future__ import annotations
+
+__all__ = ["Batch", "Tokens"]
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tokens:
+    """Token ids of n texts, end to end: nothing is padded until a tower needs a rectangle.
+
+    Attributes:
+        ids: the ids of all texts, one after the other.
+        lengths: how many ids each text has; a text may have none.
+    """
+
+    ids: Int[Tensor, " t"]
+    lengths: Int[Tensor, " n"]
+
+    def __len__(self) -> int:
+        return self.lengths.numel()
+
+    def starts(self) -> Int[Tensor, " n"]:
+        """Position of the first id of each text."""
+        return self.lengths.cumsum(0) - self.lengths
+
+    def select(self, rows: Int[Tensor, " m"]) -> Tokens:
+        """The texts at `rows`, in that order; a row may be named more than once."""
+        lengths = self.lengths[rows]
+        first = lengths.cumsum(0) - lengths
+        offset = torch.repeat_interleave(self.starts()[rows] - first, lengths)
+        return Tokens(self.ids[torch.arange(int(lengths.sum()), device=self.ids.device) + offset], lengths)
+
+    def padded(self, value: int) -> Int[Tensor, "n longest"]:
+        """A rectangle of ids, filled up with `value` on the right; at least one column wide."""
+        width = max(1, int(self.lengths.max())) if len(self) else 1
+        out = self.ids.new_full((len(self), width), value)
+        out[self.mask(width)] = self.ids
+        return out
+
+    def mask(self, width: int | None = None) -> Tensor:
+        """True where `padded` holds a real id, [n, longest]."""
+        if width is None:
+            width = max(1, int(self.lengths.max())) if len(self) else 1
+        return torch.arange(width, device=self.lengths.device) < self.lengths[:, None]
+
+    def to(self, device: torch.device | str) -> Tokens:
+        """The same tokens on another device."""
+        return Tokens(self.ids.to(device), self.lengths.to(device))
+
+    @staticmethod
+    def of(rows: list[list[int]]) -> Tokens:
+        """From a list of lists of ids."""
+        lengths = torch.tensor([len(r) for r in rows], dtype=torch.long)
+        ids = torch.tensor([i for r in rows for i in r], dtype=torch.long)
+        return Tokens(ids, lengths)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """One step's input: q queries meet d >= q documents, and identities travel with them.
+
+    The first q documents are the queries' own positives, in the order of the queries; brought negatives follow.
+
+    Attributes:
+        query: tokens of the queries.
+        document: tokens of the documents.
+        query_id: identity of each query (equal after normalisation = equal id).
+        document_id: identity of each document.
+        query_group: class of each query, -1 where there are no classes.
+        document_group: class of each document, -1 where there are no classes.
+        weight: how much each query counts in the mean.
+        target: graded similarity of query i and document i, only for graded pairs.
+        rows: which examples these are, for messages.
+    """
+
+    query: Tokens
+    document: Tokens
+    query_id: Int[Tensor, " q"]
+    document_id: Int[Tensor, " d"]
+    query_group: Int[Tensor, " q"]
+    document_group: Int[Tensor, " d"]
+    weight: Float[Tensor, " q"]
+    target: Float[Tensor, " q"] | None
+    rows: Int[Tensor, " q"]
+
+    def __len__(self) -> int:
+        return self.query_id.numel()
