@@ -35,7 +35,9 @@ class Duration:
     def check(text: str) -> str:
         """Return the text unchanged, or raise ValueError when it is no duration."""
         if not _DURATION.match(text):
-            raise ValueError(f"expected a duration such as '3 epochs', '500 steps', '1e6 examples' or '5%', got '{text}'")
+            raise ValueError(
+                f"expected a duration such as '3 epochs', '500 steps', '1e6 examples' or '5%', got '{text}'"
+            )
         return text
 
     @staticmethod
@@ -66,13 +68,17 @@ class DataSection(_Section):
     columns: dict[str, str] = Field({}, description="role = column, where names alone do not say it")
     dev: float | str = Field(0.1, description="share of the rows held out, a number of rows, or a file")
     dev_files: tuple[str, ...] = Field((), description="held-out rows from files of their own instead of a share")
-    on_bad_rows: Literal["error", "skip"] = Field("error", description="skip: leave broken rows out, counted and listed")
+    on_bad_rows: Literal["error", "skip"] = Field(
+        "error", description="skip: leave broken rows out, counted and listed"
+    )
 
 
 class ModelSection(_Section):
     """The towers."""
 
-    kind: str = Field("auto", description="static, gru, lstm, ngram, transformer, or a path or name of a pretrained encoder")
+    kind: str = Field(
+        "auto", description="static, gru, lstm, ngram, transformer, or a path or name of a pretrained encoder"
+    )
     shared: bool = Field(True, description="one tower for queries and documents; false: two")
     dimension: int | Auto = Field("auto", description="size of an embedding (from-scratch towers)")
     vocabulary: int | Auto = Field("auto", description="sub-words learned from the data, at most")
@@ -85,7 +91,9 @@ class LossSection(_Section):
     """What training asks for."""
 
     kind: Literal["auto", "infonce", "prototypes", "cosent", "cosine"] = Field("auto", description="the objective")
-    temperature: float | Auto = Field("auto", description="auto: from the number of candidates (floor below 5 % of chance)")
+    temperature: float | Auto = Field(
+        "auto", description="auto: from the number of candidates (floor below 5 % of chance)"
+    )
     margin: float | Auto = Field("auto", description="additive margin on the positive's cosine")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target given to all candidates alike")
 
@@ -97,10 +105,14 @@ class OptimSection(_Section):
     batch_size: int | Auto = Field("auto", description="queries in one step")
     length: DurationText | Auto = Field("auto", description="how long to train at most")
     warmup: DurationText = Field("6%", description="linear rise of the learning rate")
-    schedule: Literal["cosine", "linear", "constant"] = Field("cosine", description="fall of the learning rate after warmup")
+    schedule: Literal["cosine", "linear", "constant"] = Field(
+        "cosine", description="fall of the learning rate after warmup"
+    )
     weight_decay: float = Field(0.01, ge=0, description="AdamW, on weight matrices only")
     max_gradient_norm: float = Field(1.0, gt=0, description="longer gradients are shortened")
-    average: float | Auto = Field("auto", description="moving average of the weights: share of the run it looks back; 0: none")
+    average: float | Auto = Field(
+        "auto", description="moving average of the weights: share of the run it looks back; 0: none"
+    )
     patience: int = Field(5, ge=1, description="evaluations without a better held-out metric before training stops")
     seed: int = Field(0, description="initialisation, order of the rows, dropout")
 
@@ -110,8 +122,10 @@ class RunSection(_Section):
 
     evaluate_every: DurationText | Auto = Field("auto", description="how often the held-out metric is measured")
     checkpoint_every: DurationText | Auto = Field("auto", description="how often a resumable checkpoint is written")
-    threads: int = Field(0, ge=0, description="CPU threads; 0: decided by a short measurement")
-    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="arithmetic of the towers; scores and loss are fp32")
+    threads: int = Field(0, ge=0, description="CPU threads; 0: all cores for transformers, one for light towers")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="arithmetic of the towers; scores and loss are fp32"
+    )
 
 
 class Recipe(_Section):

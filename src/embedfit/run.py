@@ -1,15 +1,15 @@
 """`Run`: all that is known of one training run, as a folder. Engine and doctor share nothing else.
 
-    runs/first/
-      recipe.toml         every setting, as the user gave it
-      facts.json          of the data and of what "auto" became: counts, shares, chosen values
-      history.jsonl       one line per reading: {"step": 40, "loss": 1.93, ...}
-      evaluation.json     held-out metrics of the best model, with intervals and the lexical baseline
-      samples.json        a few rows kept as evidence (worst pairs, rows left out)
-      environment.json    versions, threads, machine
-      checkpoints/        resumable state
-      model/              the trained model
-      report.html
+runs/first/
+  recipe.toml         every setting, as the user gave it
+  facts.json          of the data and of what "auto" became: counts, shares, chosen values
+  history.jsonl       one line per reading: {"step": 40, "loss": 1.93, ...}
+  evaluation.json     held-out metrics of the best model, with intervals and the lexical baseline
+  samples.json        a few rows kept as evidence (worst pairs, rows left out)
+  environment.json    versions, threads, machine
+  checkpoints/        resumable state
+  model/              the trained model
+  report.html
 """
 
 from __future__ import annotations
@@ -94,7 +94,9 @@ def load(folder: str | os.PathLike[str]) -> Run:
         hint = f"in '{place.parent}' there are: {', '.join(siblings[:8])}" if siblings else None
         raise RunError(f"no run folder at '{place}'", hint=hint)
     if not (place / "recipe.toml").is_file():
-        raise RunError(f"'{place}' is no run folder: it has no recipe.toml", hint="`embedfit train DATA --out DIR` makes one")
+        raise RunError(
+            f"'{place}' is no run folder: it has no recipe.toml", hint="`embedfit train DATA --out DIR` makes one"
+        )
     return Run(
         recipe=from_toml(place / "recipe.toml"),
         facts=_read(place / "facts.json"),
@@ -123,7 +125,9 @@ def read_history(path: Path) -> History:
         except (json.JSONDecodeError, KeyError, AttributeError):
             if number == len(lines):
                 break
-            raise RunError(f"{path}, line {number}: broken", hint="delete the line, or train again with --resume") from None
+            raise RunError(
+                f"{path}, line {number}: broken", hint="delete the line, or train again with --resume"
+            ) from None
         history.add(step, reading)
     return history
 
@@ -155,7 +159,9 @@ def write_atomically(path: Path) -> Iterator[Path]:
         part.chmod(0o644)
         part.replace(path)
     except OSError as error:
-        raise RunError(f"cannot write '{path}': {error.strerror}", hint="nothing was lost: free space, then --resume") from error
+        raise RunError(
+            f"cannot write '{path}': {error.strerror}", hint="nothing was lost: free space, then --resume"
+        ) from error
     finally:
         part.unlink(missing_ok=True)
 

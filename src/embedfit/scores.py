@@ -73,12 +73,12 @@ def score(
 ) -> Scores:
     """Cosine scores of a batch; positives and doubtful cells are marked from identities alone.
 
-    Query i's positive is document i. Any other document is no candidate for it (neither positive nor negative) when it
-    is the same document, belongs to the same class, or is a known positive of the query.
+    A document that is not the query's own positive is no candidate for it (neither positive nor negative) when it is the
+    same text as the positive or the query, belongs to the same class, or is a known positive of the query.
 
     Args:
         query: embeddings of the q queries.
-        document: embeddings of the d >= q documents, the first q the queries' own positives.
+        document: embeddings of the d documents.
         batch: the identities.
         known: all pairs known to belong together, beyond this batch.
 
@@ -87,8 +87,8 @@ def score(
     """
     q, d = query.shape[0], document.shape[0]
     positive = torch.zeros(q, d, dtype=torch.bool, device=query.device)
-    positive.fill_diagonal_(True)
-    own = batch.document_id[:q]
+    positive[torch.arange(q, device=query.device), batch.positive] = True
+    own = batch.document_id[batch.positive]
     doubtful = own[:, None] == batch.document_id[None, :]
     doubtful |= (batch.query_group[:, None] == batch.document_group[None, :]) & (batch.query_group >= 0)[:, None]
     # the query itself among the documents (shared corpora) would be a negative at cosine 1

@@ -67,24 +67,26 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """One step's input: q queries meet d >= q documents, and identities travel with them.
+    """One step's input: q queries meet d documents, and identities travel with them.
 
-    The first q documents are the queries' own positives, in the order of the queries; brought negatives follow.
+    Each document stands once, however many queries it belongs to. With class prototypes the documents are all classes.
 
     Attributes:
         query: tokens of the queries.
         document: tokens of the documents.
-        query_id: identity of each query (equal after normalisation = equal id).
-        document_id: identity of each document.
+        positive: position among the documents of each query's own positive.
+        query_id: identity of each query (texts that are equal after normalisation share an id).
+        document_id: identity of each document, in the same numbering.
         query_group: class of each query, -1 where there are no classes.
         document_group: class of each document, -1 where there are no classes.
         weight: how much each query counts in the mean.
-        target: graded similarity of query i and document i, only for graded pairs.
+        target: graded similarity of each query and its positive, only for graded pairs.
         rows: which examples these are, for messages.
     """
 
     query: Tokens
     document: Tokens
+    positive: Int[Tensor, " q"]
     query_id: Int[Tensor, " q"]
     document_id: Int[Tensor, " d"]
     query_group: Int[Tensor, " q"]

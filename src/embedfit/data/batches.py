@@ -1,0 +1,97 @@
+"""Which examples share a step, and what they look like to the towers.
+
+Order and partners follow from (seed, epoch) alone: any step of a run can be made again without the steps before it.
+"""
+
+from __future__ import annotations
+
+__all__ = ["batch", "order", "rows_of", "steps_per_epoch"]
+
+from functools import lru_cache
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from embedfit.data.examples import Examples
+from embedfit.types import Batch, Tokens
+
+
+def steps_per_epoch(count: int, batch_size: int) -> int:
+    """Steps that see every example once; the last batch is as large as the others, give or take one example."""
+    return max(1, round(count / batch_size))
+
+
+@lru_cache(maxsize=2)
+def order(count: int, *, seed: int, epoch: int) -> Int[Tensor, " n"]:
+    """A permutation of the examples, different in every epoch."""
+    return torch.randperm(count, generator=_generator(seed, epoch, 0))
+
+
+def rows_of(step: int, count: int, *, batch_size: int, seed: int) -> Int[Tensor, " q"]:
+    """The examples of a step, counted from 0 over the whole run."""
+    steps = steps_per_epoch(count, batch_size)
+    epoch, place = divmod(step, steps)
+    permuted = order(count, seed=seed, epoch=epoch)
+    # equal parts: a last batch of two examples would have one negative and a loss unlike all others
+    return permuted.tensor_split(steps)[place]
+
+
+def batch(
+    data: Examples,
+    query_tokens: Tokens,
+    document_tokens: Tokens,
+    rows: Int[Tensor, " q"],
+    *,
+    draw: tuple[int, int] = (0, 0),
+) -> Batch:
+    """The batch of some examples.
+
+    Args:
+        data: all examples.
+        query_tokens: tokens of `data.query_texts`.
+        document_tokens: tokens of `data.document_texts`.
+        rows: the examples of the step.
+        draw: (seed, step) of the random choices of a batch (partners of the same class).
+    """
+    query = data.query[rows]
+    own = _partners(data, rows, draw) if data.partners else data.positive[rows]
+    if data.target is not None:  # graded pairs meet one to one
+        documents, place = own, torch.arange(len(own))
+    elif data.catalogue:
+        documents, place = torch.arange(len(data.document_texts)), own
+    else:
+        brought = data.negatives[rows].flatten()
+        documents, place = torch.unique(torch.cat([own, brought[brought >= 0]]), return_inverse=True)
+        place = place[: len(own)]
+    return Batch(
+        query=query_tokens.select(query),
+        document=document_tokens.select(documents),
+        positive=place,
+        query_id=data.query_id[query],
+        document_id=data.document_id[documents],
+        query_group=data.group[rows],
+        document_group=data.document_group[documents],
+        weight=data.weight[rows],
+        target=None if data.target is None else data.target[rows],
+        rows=rows,
+    )
+
+
+def _partners(data: Examples, rows: Int[Tensor, " q"], draw: tuple[int, int]) -> Int[Tensor, " q"]:
+    """For each example another example of its class, drawn at random; itself where it is alone in its class."""
+    by_class = torch.argsort(data.group, stable=True)
+    sizes = torch.bincount(data.group)
+    first = sizes.cumsum(0) - sizes
+    place = torch.empty_like(by_class)
+    place[by_class] = torch.arange(len(by_class))
+    group = data.group[rows]
+    size, inside = sizes[group], place[rows] - first[group]
+    jump = 1 + (torch.rand(len(rows), generator=_generator(*draw, 1)) * (size - 1)).long()
+    return data.query[by_class[first[group] + (inside + jump) % size]]
+
+
+def _generator(seed: int, number: int, stream: int) -> torch.Generator:
+    # a generator's state depends on the low bits of its seed alone, so that the three numbers must be mixed
+    mixed = (seed * 1_000_003 + number) * 1_000_003 + stream
+    return torch.Generator().manual_seed((mixed * 0x9E3779B97F4A7C15) % 2**63)

@@ -1,0 +1,106 @@
+"""Checkpoints: everything a run needs to go on, in one safetensors file, written beside and renamed.
+
+Tensors are stored under "part/key"; plain values (step, best metric, chosen settings) travel as JSON in the header.
+Nothing is pickled. Random states are not stored because there are none: every random choice follows from
+(seed, step), see `seeded`.
+"""
+
+from __future__ import annotations
+
+__all__ = ["Checkpoint", "load", "save", "seeded"]
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from embedfit.errors import RunError
+from embedfit.run import write_atomically
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """State between two steps.
+
+    Attributes:
+        values: plain values: step, best metric, what "auto" became, fingerprint of the data.
+        tensors: "model/...", "loss/...", "optimiser/...", "average/...", "best/...".
+    """
+
+    values: Mapping[str, Any]
+    tensors: Mapping[str, Tensor]
+
+    def part(self, name: str) -> dict[str, Tensor]:
+        """The tensors of one part, without its prefix."""
+        return {k.removeprefix(name + "/"): v for k, v in self.tensors.items() if k.startswith(name + "/")}
+
+
+def save(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint so that the file is the old one or the new one, never half of it.
+
+    Raises:
+        RunError: the disk is full or not writable; the old file is untouched.
+    """
+    tensors = {k: v.detach().contiguous() for k, v in checkpoint.tensors.items()}
+    header = {"embedfit": json.dumps({"version": VERSION, **checkpoint.values})}
+    with write_atomically(path) as part:
+        try:
+            save_file(tensors, part, metadata=header)
+        except SafetensorError as error:  # how safetensors reports a full disk
+            raise OSError(0, str(error)) from error
+
+
+def load(path: Path) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises:
+        RunError: there is none, or it is no checkpoint of this version.
+    """
+    if not path.is_file():
+        raise RunError(f"no checkpoint at '{path}'", hint="train without --resume")
+    try:
+        with safe_open(path, framework="pt") as file:
+            values = json.loads((file.metadata() or {})["embedfit"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    except (SafetensorError, KeyError, json.JSONDecodeError, OSError) as error:
+        raise RunError(f"'{path}' is no checkpoint: {error}", hint="delete it and train without --resume") from None
+    if values.pop("version") != VERSION:
+        raise RunError(f"'{path}' was written by another version of embedfit", hint="train without --resume")
+    return Checkpoint(values=values, tensors=tensors)
+
+
+def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimiser's state, flat: "3/exp_avg" is the first moment of the fourth parameter."""
+    state = optimiser.state_dict()["state"]
+    return {f"{i}/{k}": torch.as_tensor(v) for i, values in state.items() for k, v in values.items()}
+
+
+def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """The inverse of `optimiser_tensors`, for an optimiser over the same parameters."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        index, key = name.split("/")
+        state.setdefault(int(index), {})[key] = value
+    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+
+
+@contextlib.contextmanager
+def seeded(seed: int, step: int) -> Iterator[None]:
+    """Random numbers that depend on (seed, step) alone; the caller's random state is put back afterwards.
+
+    This makes a resumed run equal to an undisturbed one without storing generator states, and lets an experiment
+    replay any single step.
+    """
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(((seed * 1_000_003 + step) * 0x9E3779B97F4A7C15) % 2**63)
+        yield

@@ -1,0 +1,205 @@
+"""The training loop, in the order things happen."""
+
+from __future__ import annotations
+
+__all__ = ["Best", "Plan", "train"]
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from embedfit.data.batches import batch, rows_of
+from embedfit.data.examples import Examples
+from embedfit.engine.checkpoint import Checkpoint, optimiser_tensors, restore_optimiser, seeded
+from embedfit.engine.step import Objective, Step, train_step
+from embedfit.optim import Average, Group, factor
+from embedfit.types import Batch, Tokens
+
+Readings = Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A run with nothing left to decide; time is steps.
+
+    Attributes:
+        steps: the whole run.
+        batch_size: queries in a step.
+        learning_rate: at the top of the schedule.
+        warmup: steps.
+        schedule: fall after the warmup.
+        max_gradient_norm: longer gradients are shortened.
+        average: share of the run that the moving average of the weights looks back; 0 for none.
+        evaluate_every: steps.
+        checkpoint_every: steps.
+        patience: evaluations without a better metric.
+        seed: of order, partners and dropout.
+    """
+
+    steps: int
+    batch_size: int
+    learning_rate: float
+    warmup: int
+    schedule: Literal["cosine", "linear", "constant"]
+    max_gradient_norm: float
+    average: float
+    evaluate_every: int
+    checkpoint_every: int
+    patience: int
+    seed: int
+
+    def decay(self) -> float:
+        """Decay of the moving average whose window is `average` of the run."""
+        window = self.average * self.steps
+        return 1 - 1 / window if window > 1 else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Material:
+    """What is trained on: examples and their tokens, made once."""
+
+    data: Examples
+    query_tokens: Tokens
+    document_tokens: Tokens
+
+    def batch_of(self, step: int, plan: Plan) -> Batch:
+        """The batch of a step."""
+        rows = rows_of(step, len(self.data), batch_size=plan.batch_size, seed=plan.seed)
+        return batch(self.data, self.query_tokens, self.document_tokens, rows, draw=(plan.seed, step))
+
+
+@dataclass(slots=True)
+class Best:
+    """The best weights so far by the held-out metric, and how long ago that was."""
+
+    metric: float = -math.inf
+    step: int = 0
+    waited: int = 0
+    weights: dict[str, Tensor] = field(default_factory=dict)
+
+    def offer(self, metric: float, step: int, weights: Mapping[str, Tensor]) -> None:
+        """Keep these weights if they are better."""
+        if metric > self.metric:
+            self.metric, self.step, self.waited = metric, step, 0
+            self.weights = {k: v.detach().clone() for k, v in weights.items()}
+        else:
+            self.waited += 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observer:
+    """What the loop tells the outside; each is a plain function.
+
+    Attributes:
+        read: readings of a step (probes), called after the optimiser moved.
+        measure: held-out readings of the current weights; the first is the metric that decides, higher is better.
+        record: keeps readings under a step.
+        keep: stores a checkpoint.
+        due: whether a step is to be read by the probes.
+    """
+
+    read: Callable[[Step], Readings]
+    measure: Callable[[], Readings]
+    record: Callable[[int, Readings], None]
+    keep: Callable[[Checkpoint], None]
+    due: Callable[[int], bool]
+
+
+def train(
+    objective: Objective,
+    material: Material,
+    groups: list[Group],
+    plan: Plan,
+    observer: Observer,
+    start: Checkpoint | None = None,
+) -> tuple[Best, str]:
+    """Train until the plan's last step, or until the held-out metric has not improved for `patience` evaluations.
+
+    Args:
+        objective: towers and loss; their parameters are trained in place and end as the best weights found.
+        material: examples and tokens.
+        groups: optimiser groups over the objective's parameters.
+        plan: what is to be done.
+        observer: who watches.
+        start: go on from here.
+
+    Returns:
+        The best weights, and why training ended: "finished" or "no better for N evaluations".
+
+    Raises:
+        NonFiniteLossError: a loss was NaN or infinite; the weights are those before that step.
+        RunError: a checkpoint could not be written.
+    """
+    model, loss = objective.model, objective.loss
+    optimiser = torch.optim.AdamW(groups, lr=0.0)
+    parameters = [p for group in groups for p in group["params"]]
+    average, best, first = Average(model, plan.decay()), Best(), 0
+    if start is not None:
+        first = resume(start, objective, optimiser, average, best)
+    model.train()
+
+    for number in range(first, plan.steps):
+        rate = plan.learning_rate * factor(number, total=plan.steps, warmup=plan.warmup, kind=plan.schedule)
+        for group in optimiser.param_groups:
+            group["lr"] = rate * group["scale"]
+        with seeded(plan.seed, number):
+            step = train_step(objective, material.batch_of(number, plan), number=number)
+        norm = torch.nn.utils.clip_grad_norm_(parameters, plan.max_gradient_norm)
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        average.update()
+
+        done = number + 1
+        readings = {"loss": step.loss, "learning_rate": rate, "gradient_norm": norm.item()}
+        if observer.due(number):
+            readings |= observer.read(step)
+        observer.record(done, readings)
+        if done % plan.evaluate_every == 0 or done == plan.steps:
+            average.swap()
+            held_out = observer.measure()
+            best.offer(next(iter(held_out.values())), done, model.state_dict())
+            average.swap()
+            observer.record(done, held_out)
+        if done % plan.checkpoint_every == 0 or done == plan.steps or best.waited >= plan.patience:
+            observer.keep(state_of(done, objective, optimiser, average, best))
+        if best.waited >= plan.patience:
+            break
+
+    model.load_state_dict(best.weights)
+    loss.eval()
+    model.eval()
+    return best, f"no better for {best.waited} evaluations" if best.waited >= plan.patience else "finished"
+
+
+def state_of(
+    step: int, objective: Objective, optimiser: torch.optim.Optimizer, average: Average, best: Best
+) -> Checkpoint:
+    """Everything that `resume` needs."""
+    parts = {
+        "model": objective.model.state_dict(),
+        "loss": objective.loss.state_dict(),
+        "optimiser": optimiser_tensors(optimiser),
+        "average": average.state(),
+        "best": best.weights,
+    }
+    values = {"step": step, "metric": best.metric, "best_step": best.step, "waited": best.waited}
+    # clones, because towers that are one and the same would be refused as shared memory
+    tensors = {f"{part}/{k}": v.detach().clone() for part, state in parts.items() for k, v in state.items()}
+    return Checkpoint(values=values, tensors=tensors)
+
+
+def resume(
+    start: Checkpoint, objective: Objective, optimiser: torch.optim.Optimizer, average: Average, best: Best
+) -> int:
+    """Put a checkpoint's state in place; returns the number of the next step."""
+    objective.model.load_state_dict(start.part("model"))
+    objective.loss.load_state_dict(start.part("loss"))
+    restore_optimiser(optimiser, start.part("optimiser"))
+    average.load(start.part("average"))
+    best.metric, best.step = start.values["metric"], start.values["best_step"]
+    best.waited, best.weights = start.values["waited"], start.part("best")
+    return int(start.values["step"])

@@ -1,0 +1,66 @@
+"""Losses for graded pairs: each query against its own document, `target` holds the grade."""
+
+from __future__ import annotations
+
+__all__ = ["CoSENT", "CosineRegression"]
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from embedfit.losses.base import Loss
+from embedfit.losses.infonce import NEVER
+from embedfit.scores import Scores
+
+
+def _graded(scores: Scores) -> tuple[Float[Tensor, " q"], Float[Tensor, " q"]]:
+    if scores.target is None or scores.values.shape[1] != 1:
+        raise ValueError("a graded loss needs paired scores [q, 1] with a target; build them with `paired_scores`")
+    return scores.values[:, 0], scores.target[:, 0]
+
+
+class CoSENT(Loss):
+    """Every pair of pairs whose grades differ must be ordered by cosine as by grade.
+
+    log(1 + sum over target_i > target_j of exp((cos_j - cos_i) / temperature)), one number for the batch, returned
+    for every query. Only the order of the grades counts, so their scale is free; a batch of equal grades gives 0.
+
+    Args:
+        temperature: divides the differences of cosines; > 0.
+
+    Raises:
+        ValueError: temperature out of range, or scores that are not paired.
+
+    References:
+        Su 2022, https://kexue.fm/archives/8847; Huang et al. 2024, https://doi.org/10.1109/TASLP.2024.3402087, eq. 9.
+    """
+
+    def __init__(self, temperature: float = 0.05) -> None:
+        super().__init__()
+        if not temperature > 0:
+            raise ValueError(f"temperature must be positive, got {temperature}")
+        self.temperature = temperature
+
+    def forward(self, scores: Scores) -> Float[Tensor, " q"]:
+        """The batch's loss, once for each query."""
+        value, grade = _graded(scores)
+        logits = value / self.temperature
+        wrong = (logits[None, :] - logits[:, None]).masked_fill(grade[:, None] <= grade[None, :], NEVER)
+        flat = torch.cat([logits.new_zeros(1), wrong.flatten()])
+        return flat.logsumexp(0).expand(len(value))
+
+
+class CosineRegression(Loss):
+    """Squared difference between the cosine and the grade; grades must lie in [-1, 1].
+
+    Raises:
+        ValueError: scores that are not paired.
+
+    References:
+        Reimers and Gurevych 2019, https://arxiv.org/abs/1908.10084, section 3 (regression objective).
+    """
+
+    def forward(self, scores: Scores) -> Float[Tensor, " q"]:
+        """Squared error of each query."""
+        value, grade = _graded(scores)
+        return (value - grade) ** 2

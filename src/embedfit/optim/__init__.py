@@ -1,0 +1,7 @@
+"""Parameters to groups, steps to learning rates, weights to averages."""
+
+from embedfit.optim.average import Average
+from embedfit.optim.groups import Group, groups
+from embedfit.optim.schedule import factor
+
+__all__ = ["Average", "Group", "factor", "groups"]

@@ -1,0 +1,64 @@
+"""Groups, schedules and weight averages."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from embedfit.optim import Average, factor, groups
+
+
+def test_each_parameter_is_in_exactly_one_group_and_only_matrices_decay() -> None:
+    tower = nn.Sequential(nn.Embedding(5, 3), nn.Linear(3, 3), nn.LayerNorm(3))
+    made = groups({"query": tower, "document": tower}, weight_decay=0.1, scales={"query": 0.5})
+    ids = [id(p) for g in made for p in g["params"]]
+    assert sorted(ids) == sorted(id(p) for p in tower.parameters())
+    decaying = [p for g in made if g["weight_decay"] for p in g["params"]]
+    assert [p.shape for p in decaying] == [tower[1].weight.shape]
+    assert {g["scale"] for g in made} == {0.5}
+
+
+def test_frozen_parameters_are_left_out() -> None:
+    layer = nn.Linear(2, 2)
+    layer.bias.requires_grad_(False)
+    made = groups({"query": layer}, weight_decay=0.0)
+    assert [p is layer.weight for g in made for p in g["params"]] == [True]
+
+
+@given(total=st.integers(1, 500), share=st.floats(0, 1), kind=st.sampled_from(["cosine", "linear", "constant"]))
+def test_the_schedule_rises_then_falls_and_stays_in_0_1(total: int, share: float, kind: str) -> None:
+    warmup = int(total * share)
+    values = [factor(s, total=total, warmup=warmup, kind=kind) for s in range(total)]
+    assert all(0 <= v <= 1 for v in values)
+    assert values[0] > 0 or total == 1
+    rise, fall = values[:warmup], values[warmup:]
+    assert rise == sorted(rise)
+    assert fall == sorted(fall, reverse=True)
+
+
+def test_the_average_equals_a_naive_recursion_and_swapping_twice_changes_nothing() -> None:
+    layer = nn.Linear(1, 1, bias=False)
+    average, expected = Average(layer, 0.9), layer.weight.item()
+    for step in range(1, 40):
+        with torch.no_grad():
+            layer.weight.fill_(step * 0.1)
+        average.update()
+        decay = min(0.9, step / (step + 9))
+        expected = decay * expected + (1 - decay) * step * 0.1
+    before = layer.weight.clone()
+    average.swap()
+    assert layer.weight.item() == pytest.approx(expected, rel=1e-5)
+    average.swap()
+    assert torch.equal(layer.weight, before)
+
+
+def test_an_average_survives_its_checkpoint() -> None:
+    layer = nn.Linear(2, 2)
+    one, two = Average(layer, 0.5), Average(layer, 0.5)
+    one.update()
+    two.load(one.state())
+    assert two.steps == one.steps
+    assert all(torch.equal(a, b) for a, b in zip(one.values, two.values, strict=True))
