@@ -1,1 +1,66 @@
-"""embedfit."""
+"""Train embedding and two-tower matching models that converge, and find out why one does not.
+
+The public names; nothing is imported before it is used, so that `import embedfit` takes milliseconds.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from embedfit.api import TrainedRun, diagnose, evaluate, fit, load, load_run
+    from embedfit.data import read, split
+    from embedfit.data.audit import audit
+    from embedfit.data.demo import demo
+    from embedfit.errors import EmbedfitError
+    from embedfit.pairs import Pairs
+    from embedfit.recipe import Recipe
+    from embedfit.towers import TwoTower
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "EmbedfitError",
+    "Pairs",
+    "Recipe",
+    "TrainedRun",
+    "TwoTower",
+    "audit",
+    "demo",
+    "diagnose",
+    "evaluate",
+    "fit",
+    "load",
+    "load_run",
+    "read",
+    "split",
+]
+
+_HOME = {
+    "EmbedfitError": "embedfit.errors",
+    "Pairs": "embedfit.pairs",
+    "Recipe": "embedfit.recipe",
+    "TrainedRun": "embedfit.api",
+    "TwoTower": "embedfit.towers",
+    "audit": "embedfit.data.audit",
+    "demo": "embedfit.data.demo",
+    "diagnose": "embedfit.api",
+    "evaluate": "embedfit.api",
+    "fit": "embedfit.api",
+    "load": "embedfit.api",
+    "load_run": "embedfit.api",
+    "read": "embedfit.data",
+    "split": "embedfit.data",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'embedfit' has no attribute '{name}'")
+    from importlib import import_module
+
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

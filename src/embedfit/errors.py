@@ -49,7 +49,17 @@ class RunError(EmbedfitError):
 
 
 class NonFiniteLossError(EmbedfitError):
-    """The loss was NaN or infinite; raised before the optimiser steps, so that the weights are still sound."""
+    """The loss was NaN or infinite; raised before the optimiser steps, so that the weights are still sound.
+
+    Args:
+        message: step, loss, and what was in the batch.
+        rows: positions of the examples whose own loss is not finite (all of the batch where it cannot be told).
+        hint: what to do next.
+    """
+
+    def __init__(self, message: str, *, rows: list[int], hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.rows = rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,3 +62,19 @@ def test_an_average_survives_its_checkpoint() -> None:
     two.load(one.state())
     assert two.steps == one.steps
     assert all(torch.equal(a, b) for a, b in zip(one.values, two.values, strict=True))
+
+
+def test_each_layer_below_the_top_learns_more_slowly() -> None:
+    class Encoder(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embeddings = nn.ModuleDict({"words": nn.Embedding(4, 2)})
+            self.layer = nn.ModuleList([nn.Linear(2, 2, bias=False) for _ in range(3)])
+            self.head = nn.Linear(2, 2, bias=False)
+
+    encoder = Encoder()
+    made = groups({"query": encoder}, weight_decay=0.1, layer_decay=0.5)
+    scale = {id(p): g["scale"] for g in made for p in g["params"]}
+    assert [scale[id(layer.weight)] for layer in encoder.layer] == [0.25, 0.5, 1.0]
+    assert scale[id(encoder.embeddings["words"].weight)] == 0.125
+    assert scale[id(encoder.head.weight)] == 1.0

@@ -102,7 +102,7 @@ class Observer:
         due: whether a step is to be read by the probes.
     """
 
-    read: Callable[[Step], Readings]
+    read: Callable[[Step, torch.optim.Optimizer], Readings]
     measure: Callable[[], Readings]
     record: Callable[[int, Readings], None]
     keep: Callable[[Checkpoint], None]
@@ -156,7 +156,7 @@ def train(
         done = number + 1
         readings = {"loss": step.loss, "learning_rate": rate, "gradient_norm": norm.item()}
         if observer.due(number):
-            readings |= observer.read(step)
+            readings |= observer.read(step, optimiser)
         observer.record(done, readings)
         if done % plan.evaluate_every == 0 or done == plan.steps:
             average.swap()

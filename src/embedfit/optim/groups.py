@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["Group", "groups"]
 
+import re
 from collections.abc import Mapping
 from typing import TypedDict
 
@@ -23,8 +24,16 @@ class Group(TypedDict):
     name: str
 
 
+# how transformer libraries name their stacked layers: encoder.layer.3., h.3., layers.3., blocks.3.
+_LAYER = re.compile(r"(?:^|\.)(?:layers?|h|blocks?)\.(\d+)\.")
+
+
 def groups(
-    modules: Mapping[str, nn.Module], *, weight_decay: float, scales: Mapping[str, float] | None = None
+    modules: Mapping[str, nn.Module],
+    *,
+    weight_decay: float,
+    scales: Mapping[str, float] | None = None,
+    layer_decay: float = 1.0,
 ) -> list[Group]:
     """AdamW groups of several modules, each parameter exactly once (towers may be one and the same).
 
@@ -35,22 +44,54 @@ def groups(
         modules: the parts of the model by name ("query", "document", "loss").
         weight_decay: for the matrices.
         scales: learning-rate factor by part; 1 where a part is not named.
+        layer_decay: factor of the learning rate from each stacked layer to the one below it; the embeddings below the
+            first layer get one factor more. 1: all layers alike.
 
     Returns:
-        Groups in the order of `modules`, decaying before not decaying; empty groups left out.
+        Groups in the order of `modules`, deepest first; empty groups left out.
+
+    References:
+        Howard and Ruder 2018 (discriminative fine-tuning), https://arxiv.org/abs/1801.06146, section 3.2.
     """
     seen: set[int] = set()
-    out: list[Group] = []
+    made: dict[tuple[str, int, bool], Group] = {}
     for part, module in modules.items():
-        tables = {id(m.weight) for m in module.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag)}
-        split: dict[bool, list[Tensor]] = {True: [], False: []}
-        for parameter in module.parameters():
-            if parameter.requires_grad and id(parameter) not in seen:
-                seen.add(id(parameter))
-                split[parameter.ndim >= 2 and id(parameter) not in tables].append(parameter)
+        tables = _tables(module)
+        depths = _depths(module)
         scale = (scales or {}).get(part, 1.0)
-        for decays, params in split.items():
-            if params:
-                name = f"{part}/{'matrices' if decays else 'rest'}"
-                out.append(Group(params=params, lr=0.0, weight_decay=weight_decay * decays, scale=scale, name=name))
+        for name, parameter in module.named_parameters():
+            if not parameter.requires_grad or id(parameter) in seen:
+                continue
+            seen.add(id(parameter))
+            below, decays = depths[name], parameter.ndim >= 2 and id(parameter) not in tables
+            group = made.setdefault(
+                (part, -below, decays),
+                Group(
+                    params=[],
+                    lr=0.0,
+                    weight_decay=weight_decay if decays else 0.0,
+                    scale=scale * layer_decay**below,
+                    name=f"{part}/{below} below the top/{'matrices' if decays else 'rest'}",
+                ),
+            )
+            group["params"].append(parameter)
+    return [made[key] for key in sorted(made, key=lambda key: (list(modules).index(key[0]), key[1:]))]
+
+
+def _tables(module: nn.Module) -> set[int]:
+    """Parameters whose rows are looked up."""
+    lookups = {id(m.weight) for m in module.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag)}
+    return lookups | {id(p) for name, p in module.named_parameters() if name.rpartition(".")[2] == "table"}
+
+
+def _depths(module: nn.Module) -> dict[str, int]:
+    """How many layers below the top each parameter is; 0 everywhere for a module without stacked layers."""
+    layer = {name: _LAYER.search(name) for name, _ in module.named_parameters()}
+    top = max((int(match[1]) for match in layer.values() if match), default=-1)
+    out = {}
+    for name, match in layer.items():
+        if match:
+            out[name] = top - int(match[1])
+        else:
+            out[name] = top + 1 if "embeddings." in name else 0
     return out

@@ -1,0 +1,162 @@
+"""What "auto" becomes. Chosen by measurement, not by taste: docs/defaults.md shows the table and its command."""
+
+from __future__ import annotations
+
+__all__ = ["FAMILIES", "Chosen", "Family", "choose", "family_of", "temperature_for"]
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from embedfit.data.batches import steps_per_epoch
+from embedfit.data.examples import Examples
+from embedfit.pairs import Kind
+from embedfit.recipe import Duration, Recipe
+
+FamilyName = Literal["bag", "recurrent", "transformer", "pretrained"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """What towers of one family have in common.
+
+    Attributes:
+        anchor: learning rate at which the learning-rate test begins.
+        table_scale: learning-rate factor of class prototypes and of tables of trained rows.
+        batch_size: queries in a step.
+        epochs: by kind of data.
+        average: share of the run that the average of the weights looks back.
+        trial_share: part of the run that one trial of the learning-rate test may take.
+    """
+
+    anchor: float
+    prototype_scale: float
+    batch_size: int
+    epochs: Mapping[Kind, int]
+    average: float
+
+
+FAMILIES: Mapping[FamilyName, Family] = {
+    "bag": Family(
+        anchor=3e-3, prototype_scale=1.0, batch_size=128, average=0.1,
+        epochs={"classes": 20, "pairs": 20, "graded": 10, "collection": 10},
+    ),
+    "recurrent": Family(
+        anchor=1e-3, prototype_scale=3.0, batch_size=128, average=0.1,
+        epochs={"classes": 20, "pairs": 20, "graded": 10, "collection": 10},
+    ),
+    "transformer": Family(
+        anchor=3e-4, prototype_scale=10.0, batch_size=64, average=0.1,
+        epochs={"classes": 20, "pairs": 20, "graded": 10, "collection": 10},
+    ),
+    "pretrained": Family(
+        anchor=1e-4, prototype_scale=50.0, batch_size=32, average=0.1,
+        epochs={"classes": 5, "pairs": 5, "graded": 4, "collection": 3},
+    ),
+}  # fmt: skip
+
+LEAST_STEPS = 200  # a short data set is seen more often, so that a schedule has room to act
+EVALUATIONS = 12  # over the run; early stopping cannot see between them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """Settings of a run with nothing left open but the learning rate, which needs a test.
+
+    Attributes:
+        loss: objective: infonce | prototypes | cosent | cosine.
+        temperature: of the objective.
+        margin: of the objective.
+        batch_size: queries in a step.
+        steps: length of the run.
+        steps_per_epoch: steps that see every example once.
+        warmup: steps.
+        average: share of the run.
+        evaluate_every: steps.
+        checkpoint_every: steps.
+        prototype_scale: learning-rate factor of class prototypes.
+        anchor: where the learning-rate test begins.
+        candidates: documents each query is compared with, the positive included.
+    """
+
+    loss: str
+    temperature: float
+    margin: float
+    batch_size: int
+    steps: int
+    steps_per_epoch: int
+    warmup: int
+    average: float
+    evaluate_every: int
+    checkpoint_every: int
+    prototype_scale: float
+    anchor: float
+    candidates: int
+
+    def facts(self) -> dict[str, Any]:
+        """As `chosen.*` facts."""
+        return {f"chosen.{k}": v for k, v in dataclasses.asdict(self).items()}
+
+
+def family_of(kind: str) -> FamilyName:
+    """The family of a tower kind; whatever is no kind of ours is a pretrained encoder."""
+    families: Mapping[str, FamilyName] = {
+        "static": "bag", "ngram": "bag", "gru": "recurrent", "lstm": "recurrent", "transformer": "transformer",
+    }  # fmt: skip
+    return families.get(kind, "pretrained")
+
+
+def loss_for(kind: Kind) -> str:
+    """The objective of a kind of data."""
+    return {"pairs": "infonce", "collection": "infonce", "classes": "prototypes", "graded": "cosent"}[kind]
+
+
+def temperature_for(candidates: int) -> float:
+    """Temperature that follows from the number of candidates C: 1 / (2 ln(99 (C - 1))).
+
+    1 / ln(99 (C - 1)) gives a positive at cosine 1 among orthogonal negatives a probability of .99. Negatives that
+    matter are not orthogonal but about half as far away, hence the factor of two. The floor of the loss is then far
+    below 5 % of chance: .060 (scale 17) for 64 candidates, .050 (20) for 256, .038 (26) for 4,096.
+    """
+    return 1 / (2 * math.log(99 * max(1, candidates - 1)))
+
+
+def choose(recipe: Recipe, data: Examples, kind: Kind, family: Family) -> Chosen:
+    """Settle every "auto" that needs no test."""
+    optim = recipe.optim
+    loss = loss_for(kind) if recipe.loss.kind == "auto" else recipe.loss.kind
+    count = len(data)
+    batch_size = family.batch_size if optim.batch_size == "auto" else optim.batch_size
+    batch_size = max(2, min(batch_size, count))
+    per_epoch = steps_per_epoch(count, batch_size)
+    if optim.length == "auto":
+        steps = max(family.epochs[kind] * per_epoch, LEAST_STEPS)
+    else:
+        steps = Duration.steps(optim.length, steps_per_epoch=per_epoch, batch_size=batch_size)
+
+    def duration(text: str, share: float) -> int:
+        if text == "auto":
+            return max(1, round(steps * share))
+        return max(1, Duration.steps(text, steps_per_epoch=per_epoch, batch_size=batch_size, total=steps))
+
+    documents = len(data.document_texts)
+    candidates = documents if data.catalogue else max(2, min(documents, batch_size * (1 + data.negatives.shape[1])))
+    graded = data.target is not None
+    automatic = 0.05 if graded else temperature_for(candidates)
+    return Chosen(
+        loss=loss,
+        temperature=automatic if recipe.loss.temperature == "auto" else recipe.loss.temperature,
+        margin=0.0 if recipe.loss.margin == "auto" else recipe.loss.margin,
+        batch_size=batch_size,
+        steps=steps,
+        steps_per_epoch=per_epoch,
+        warmup=Duration.steps(optim.warmup, steps_per_epoch=per_epoch, batch_size=batch_size, total=steps),
+        average=family.average if optim.average == "auto" else optim.average,
+        evaluate_every=duration(recipe.run.evaluate_every, 1 / EVALUATIONS),
+        checkpoint_every=duration(recipe.run.checkpoint_every, 1 / EVALUATIONS),
+        prototype_scale=family.prototype_scale,
+        anchor=family.anchor,
+        candidates=candidates,
+    )
