@@ -1,0 +1,89 @@
+"""Pretrained encoders: any local Hugging Face or sentence-transformers folder, or a name on the hub."""
+
+from __future__ import annotations
+
+__all__ = ["load_pretrained", "locate"]
+
+import os
+import re
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+from embedfit.errors import ModelError
+from embedfit.towers.base import Tower
+from embedfit.towers.sentence_transformers import read
+
+_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_PATTERNS = ("*.json", "*.txt", "*.model", "*.safetensors", "*/config.json", "*/*.safetensors", "*/tokenizer.json")
+_TIMEOUT = 10.0
+
+
+def load_pretrained(name: str, *, dropout: float | None = None, max_tokens: int | None = None) -> Tower:
+    """The tower in a model folder or on the hub.
+
+    Args:
+        name: a folder (sentence-transformers or plain Hugging Face layout), or `organisation/model` on the hub.
+        dropout: replaces the model's own.
+        max_tokens: cuts texts shorter than the model itself would.
+
+    Raises:
+        ModelError: there is no such model, no network, or the model holds a part that is not understood.
+    """
+    return read(locate(name), dropout=dropout, max_tokens=max_tokens)
+
+
+def locate(name: str) -> Path:
+    """The folder of a model: the path itself, or where the hub's files lie on this machine (fetched if need be).
+
+    Raises:
+        ModelError: neither a folder nor a model of the hub that can be reached.
+    """
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise ModelError(f"'{name}' is a file; expected the folder of a model", hint=f"try '{path.parent}'")
+    # "models/minilm" is a path wherever there is a folder "models", "organisation/minilm" a name everywhere else.
+    if not _HUB_NAME.fullmatch(name) or (len(path.parts) > 1 and Path(path.parts[0]).is_dir()):
+        raise ModelError(f"no model folder at '{name}'", hint=_nearest(path))
+    return _fetch(name)
+
+
+def _fetch(name: str) -> Path:
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.constants import HF_HUB_OFFLINE
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    why = "HF_HUB_OFFLINE is set"
+    if not HF_HUB_OFFLINE:
+        try:
+            # One question with a time limit first: the download itself would try again and again without a network.
+            revision = HfApi().model_info(name, timeout=_TIMEOUT).sha
+            return Path(snapshot_download(name, revision=revision, allow_patterns=list(_PATTERNS)))
+        except HfHubHTTPError as error:
+            status = error.response.status_code
+            if status in (401, 403, 404):
+                raise ModelError(
+                    f"no model folder '{name}', and the hub knows no such model", hint=_nearest(Path(name))
+                ) from None
+            why = f"the hub answered {status}"
+        except Exception as error:  # the hub's client passes on whatever its transport raises
+            why = f"the hub cannot be reached ({type(error).__name__})"
+    try:
+        return Path(snapshot_download(name, allow_patterns=list(_PATTERNS), local_files_only=True))
+    except (LocalEntryNotFoundError, OSError, ValueError):
+        near = _nearest(Path(name))
+        hint = f"{near}; or copy the model's folder to this machine and give its path"
+        raise ModelError(f"'{name}' is no folder here, and {why}", hint=hint) from None
+
+
+def _nearest(path: Path) -> str:
+    parent = path.parent
+    while not parent.is_dir():
+        parent = parent.parent
+    there: Sequence[str] = sorted(p.name for p in parent.iterdir() if p.is_dir() and not p.name.startswith("."))
+    near = get_close_matches(path.name, there, n=1, cutoff=0.5)
+    if near:
+        return f"did you mean '{os.path.join(parent, near[0])}'?"
+    return f"in '{parent}' there are the folders {', '.join(there[:8])}" if there else f"'{parent}' holds no folder"
