@@ -181,20 +181,20 @@ def sufficient_temperature(candidates: Number, share: Number = 0.05, *, margin: 
     return room / math.log((candidates - 1) / math.expm1(share * math.log(candidates)))
 
 
-def cosent_chance(counts: Sequence[int]) -> float:
+def cosent_chance(counts: Sequence[Number]) -> float:
     """CoSENT's loss when all cosines are alike: log(1 + number of pairs of different grade).
 
     Args:
-        counts: how many examples of the batch have each grade.
+        counts: how many examples of a batch have each grade (a mean need not be whole).
 
     Returns:
         The chance level, in nats; 0 for a batch of equal grades.
     """
     total = sum(counts)
-    return math.log1p((total**2 - sum(count**2 for count in counts)) / 2)
+    return math.log1p(max(0.0, total**2 - sum(count**2 for count in counts)) / 2)
 
 
-def cosent_floor(counts: Sequence[int], temperature: Number) -> float:
+def cosent_floor(counts: Sequence[Number], temperature: Number) -> float:
     """The lowest CoSENT loss of a batch: its grades spread over the cosines -1 to 1 in the best way.
 
     A convex problem with one unknown per grade (examples of one grade share a cosine, by convexity), solved

@@ -1,0 +1,58 @@
+"""NEG: what a query is told not to resemble."""
+
+from __future__ import annotations
+
+__all__ = ["FalseNegativesInBatch"]
+
+from dataclasses import dataclass
+
+from embedfit.doctor.check import Check, Finding, Outcome, Prescription, Statistic
+from embedfit.doctor.readings import late, values
+from embedfit.run import Run
+
+
+@dataclass(frozen=True)
+class FalseNegativesInBatch(Check):
+    """Known positives of a query are pushed away as its negatives.
+
+    ## What it measures
+    The share of the batch's negatives that identities say are positives: the same document, the same class, or a known
+    positive of the query. Median of the last {window} readings; above {share:.0%} it is a fact.
+
+    ## Why it hurts
+    The loss pulls the pair together in one row and pushes it apart in another. The better the model, the stronger the
+    push: the false negatives are then the hardest ones.
+
+    ## What to do
+    Mask cells by identity. embedfit's own training always does; in a loop of your own, exclude from the softmax every
+    cell whose document or class equals that of the query's positive.
+
+    ## How to confirm
+    Train with and without the mask from the same start for as many steps and compare the held-out metric.
+
+    ## References
+    - Qu et al. 2021 (RocketQA), https://arxiv.org/abs/2010.08191, section 3.2
+    - de Souza P. Moreira et al. 2024 (NV-Retriever), https://arxiv.org/abs/2407.15831
+    """
+
+    code = "NEG001"
+    name = "false-negatives-in-batch"
+    component = "negatives"
+    needs = ("negative/false_share",)
+
+    share: float = 0.01
+    window: int = 20
+
+    def examine(self, run: Run) -> Finding:
+        """Compare the share of false negatives with the limit."""
+        value = late(run, "negative/false_share", self.window)
+        assert value is not None, "among the needs"
+        n = min(self.window, len(values(run, "negative/false_share")))
+        statistic = Statistic(name="share of negatives that are known positives", value=value, limit=self.share, n=n)
+        symptom = f"{value:.1%} of the negatives in a batch are known positives of the query"
+        if value <= self.share:
+            return self.finding(Outcome.CLEAR, symptom, statistic)
+        cure = Prescription(
+            why="mask cells by identity of document, text and class; embedfit's own training always does"
+        )
+        return self.finding(Outcome.ISSUE, symptom, statistic, cure)

@@ -1,0 +1,100 @@
+"""What the doctor says of a run as a whole."""
+
+from __future__ import annotations
+
+__all__ = ["Cost", "Diagnosis", "Verdict"]
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from embedfit.doctor.check import Finding, Outcome
+
+Verdict = Literal["healthy", "ill", "cannot-tell"]
+
+WIDTH = 116
+SHOWN = 5  # findings printed in full, so that the page stays below 25 lines
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What the diagnosis took: seconds, and training steps of experiments."""
+
+    seconds: float
+    steps: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis:
+    """A verdict and the findings it rests on.
+
+    Attributes:
+        verdict: healthy | ill | cannot-tell. Ill takes a fact or an experiment; readings alone leave it open.
+        why: one sentence.
+        cost: what it took.
+        findings: every check exactly once, worst first.
+    """
+
+    verdict: Verdict
+    why: str
+    cost: Cost
+    findings: tuple[Finding, ...]
+
+    @property
+    def troubles(self) -> tuple[Finding, ...]:
+        """The findings that ask for attention: issues, then watches."""
+        return self.having(Outcome.ISSUE, Outcome.WATCH)
+
+    def having(self, *outcomes: Outcome) -> tuple[Finding, ...]:
+        """The findings with one of these outcomes."""
+        return tuple(f for f in self.findings if f.outcome in outcomes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values in the published schema, JSON-ready."""
+        return {
+            "verdict": self.verdict,
+            "why": self.why,
+            "cost": {"seconds": self.cost.seconds, "steps": self.cost.steps},
+            "findings": [finding.to_dict() for finding in self.findings],
+        }
+
+    def __str__(self) -> str:
+        return "\n".join(_lines(self))
+
+
+def _lines(diagnosis: Diagnosis) -> list[str]:
+    lines = [_cut(f"doctor: {diagnosis.verdict.upper()} - {diagnosis.why}")]
+    troubles = diagnosis.troubles
+    for finding in troubles[:SHOWN]:
+        lines += _trouble(finding, told=finding.symptom in diagnosis.why)
+    if len(troubles) > SHOWN:
+        lines.append(_cut("  also   " + ", ".join(f"{f.code} {f.name} ({f.outcome})" for f in troubles[SHOWN:])))
+    for word, outcome in (("failed", Outcome.FAILED), ("fine", Outcome.CLEAR), ("not run", Outcome.SKIPPED)):
+        found = diagnosis.having(outcome)
+        if found:
+            names = ", ".join(f.name for f in found)
+            lines.append(_cut(f"  {word:8} {len(found)} checks: {names}" if len(found) > 1 else f"  {word:8} {names}"))
+    missing = diagnosis.having(Outcome.NOT_APPLICABLE)
+    if missing:
+        lines.append(_cut(f"  no data  {len(missing)} checks: {', '.join(f.name for f in missing)}"))
+    steps = f"{diagnosis.cost.steps:,} training steps" if diagnosis.cost.steps else "no training steps"
+    lines.append(f"  cost     {diagnosis.cost.seconds:.2g} s, {steps}")
+    return lines
+
+
+def _trouble(finding: Finding, *, told: bool) -> Sequence[str]:
+    symptom = "" if told else f": {finding.symptom}"
+    lines = [_cut(f"  {finding.outcome:8} {finding.code} {finding.name}{symptom}")]
+    if finding.statistic is not None:
+        s = finding.statistic
+        lines.append(_cut(f"           {s.name} {s.value:.3g}, limit {s.limit:.3g}, n = {s.n:,}"))
+    if finding.prescription:
+        first = finding.prescription[0]
+        change = ", ".join(f"{key} = {json.dumps(value)}" for key, value in first.change.items())
+        lines.append(_cut(f"           do: {change} ({first.why})" if change else f"           do: {first.why}"))
+    return lines
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= WIDTH else line[: WIDTH - 3].rsplit(" ", 1)[0] + " ..."

@@ -1,0 +1,75 @@
+"""Every reading, fact and metric a check may ask for, in one line each. `<metric>` is the run's main metric."""
+
+from __future__ import annotations
+
+__all__ = ["GLOSSARY"]
+
+from collections.abc import Mapping
+
+GLOSSARY: Mapping[str, str] = {
+    # facts of the data
+    "data.kind": "pairs, classes, graded or collection",
+    "data.rows": "rows that were read",
+    "data.left_out": "rows that were left out, each with its reason",
+    "data.texts": "distinct texts",
+    "data.queries": "distinct queries",
+    "data.documents": "distinct documents",
+    "data.classes": "distinct classes",
+    "data.classes_at_most_3": "share of the classes with at most 3 examples",
+    "data.class_size_median": "examples of the median class",
+    "data.class_size_max": "examples of the largest class",
+    "data.duplicate_rows": "rows that repeat an earlier row exactly",
+    "data.near_duplicate_rows": "rows that repeat an earlier row but for case, width, spacing or outer punctuation",
+    "data.conflicting_texts": "texts with two labels, or with positives that contradict each other",
+    "data.order_autocorrelation": "how much likelier neighbouring rows share a class than random rows do, 0 to 1",
+    "data.leakage": "share of the held-out rows whose query text is also in the training rows",
+    "data.characters_median": "characters of the median text",
+    "data.characters_p95": "characters that 95 % of the texts stay below",
+    "data.words_median": "words of the median text",
+    "data.scripts": "share of the characters by writing system",
+    "data.truncated_share": "share of the texts that are cut at the tower's longest input",
+    "data.difficulty": "how hard the data look to a lexical baseline",
+    # facts of the run
+    "chosen.model": "the kind of tower",
+    "chosen.loss": "the objective",
+    "chosen.temperature": "divides the cosines in the loss",
+    "chosen.margin": "subtracted from the positive's cosine",
+    "chosen.candidates": "documents each query is compared with in the loss, its positive included",
+    "chosen.learning_rate": "highest learning rate of the schedule",
+    "chosen.batch_size": "queries in a step",
+    "chosen.steps": "planned length of the run",
+    "chosen.max_tokens": "longest input of the tower",
+    "loss.floor": "the lowest loss that unit vectors can reach",
+    "loss.chance": "the loss when all candidates look alike",
+    "model.parameters": "trained numbers",
+    "model.dimension": "size of an embedding",
+    "train.best_step": "step of the best held-out metric, whose weights were kept",
+    "train.seconds": "duration of the training",
+    "train.shuffled": "whether the rows were drawn in random order",
+    "train.stopped": "why training ended",
+    "metric": "name of the main held-out metric",
+    # readings over the steps
+    "loss": "mean loss of the batch",
+    "learning_rate": "the schedule's learning rate",
+    "gradient_norm": "norm of the gradient before it was shortened",
+    "update_ratio": "norm of a step over the norm of the weights",
+    "positive/mean": "mean cosine of the queries and their positives in the batch",
+    "negative/mean": "mean cosine of the queries and their negatives in the batch",
+    "negative/max": "highest cosine of a query and a negative in the batch",
+    "negative/false_share": "share of the batch's negatives that identities say are positives",
+    "negative/masked_share": "share of the batch's cells taken out as doubtful negatives",
+    "query/effective_rank": "directions the query embeddings fill, as a share of what even directions fill",
+    "query/mean_direction": "norm of the mean unit query embedding",
+    "in_batch/recall@1": "share of the queries whose positive beats every negative of the batch",
+    "dev/loss": "loss on the held-out rows",
+    "dev/<metric>": "main metric on the held-out rows, during training",
+    # the final evaluation
+    "<metric>": "main metric of the best model on the held-out rows",
+    "<metric>/low": "lower end of its 95 % interval",
+    "<metric>/high": "upper end of its 95 % interval",
+    "lexical/<metric>": "main metric of the lexical baseline (TF-IDF) on the same rows",
+    "lexical/<metric>/low": "lower end of its 95 % interval",
+    "lexical/<metric>/high": "upper end of its 95 % interval",
+    "queries": "held-out queries",
+    "candidates": "documents each held-out query is ranked against",
+}

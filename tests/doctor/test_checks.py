@@ -1,0 +1,158 @@
+"""Every check against the runs of `cases.py`, and where its limits and words lie."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+
+import pytest
+from cases import COLLAPSED, HEALTHY, SICK, run
+
+from embedfit.doctor import CHECKS, Outcome, select
+from embedfit.doctor.examine import examine
+from embedfit.probes.floor import infonce_chance, infonce_floor
+from embedfit.recipe import patch
+from embedfit.run import Run
+
+CODES = [check.code for check in CHECKS]
+TROUBLE = (Outcome.ISSUE, Outcome.WATCH)
+FACTS = {"DAT004", "NEG001", "LOS001", "NUM001"}  # exact: these convict without an experiment
+
+
+def look(code: str, case: Run):
+    [check] = select((code,))
+    return examine(check, case)
+
+
+def test_every_check_has_a_sick_and_a_healthy_case():
+    assert set(SICK) == set(HEALTHY) == set(CODES)
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_a_check_fires_on_its_sick_case(code):
+    finding = look(code, SICK[code])
+    assert finding.outcome is (Outcome.ISSUE if code in FACTS else Outcome.WATCH), finding.symptom
+    assert finding.prescription
+    assert finding.confirmed is None
+    assert finding.effect is None
+
+
+@pytest.mark.parametrize("case", CODES)
+@pytest.mark.parametrize("code", CODES)
+def test_a_check_is_silent_on_every_healthy_case(code, case):
+    finding = look(code, HEALTHY[case])
+    assert finding.outcome is Outcome.CLEAR, finding.symptom
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_the_prescription_is_a_valid_patch_of_the_recipe_that_changes_it(code):
+    for cure in look(code, SICK[code]).prescription:
+        if cure.change:
+            assert patch(SICK[code].recipe, cure.change) != SICK[code].recipe
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_a_finding_survives_the_round_trip_to_json(code):
+    for case in (SICK[code], HEALTHY[code], Run()):
+        table = look(code, case).to_dict()
+        assert json.loads(json.dumps(table, allow_nan=False)) == table
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_a_statistic_is_on_the_side_of_its_limit_that_the_outcome_says(code):
+    sick, healthy = look(code, SICK[code]).statistic, look(code, HEALTHY[code]).statistic
+    below = code in {"GEO001", "OPT001", "EVA001", "LOS003"}
+    assert (sick.value < sick.limit) if below else (sick.value > sick.limit)
+    if code not in {"DAT003", "DAT006", "LOS002", "LOS003", "GEO002"}:  # these look at a second reading, too
+        assert (healthy.value >= healthy.limit) if below else (healthy.value <= healthy.limit)
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_an_empty_run_gives_a_reason_instead_of_a_finding(code):
+    finding = look(code, Run())
+    assert finding.outcome is Outcome.NOT_APPLICABLE
+    assert "this run has no '" in finding.symptom
+
+
+def test_a_threshold_is_a_field_that_can_be_moved():
+    [check] = select(("DAT001",))
+    strict = dataclasses.replace(check, share=0.01)
+    assert examine(strict, HEALTHY["DAT001"]).outcome is Outcome.WATCH
+    assert "1%" in strict.page
+
+
+@pytest.mark.parametrize(
+    ("temperature", "outcome"), [(0.15, Outcome.CLEAR), (0.2, Outcome.WATCH), (0.4, Outcome.ISSUE)]
+)
+def test_an_unreachable_loss_is_graded_by_its_floor(temperature, outcome):
+    facts = {
+        "loss.floor": infonce_floor(256, temperature),
+        "loss.chance": infonce_chance(256),
+        "chosen.candidates": 256,
+    }
+    assert look("LOS001", run(facts)).outcome is outcome
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.2])
+@pytest.mark.parametrize("known", [True, False])
+def test_the_prescribed_temperature_makes_the_loss_reachable(margin, known):
+    facts = {"loss.floor": infonce_floor(256, 1.0, margin=margin), "loss.chance": infonce_chance(256),
+             "chosen.margin": margin, "chosen.candidates": 256 if known else None}  # fmt: skip
+    [cure] = look("LOS001", run(facts)).prescription
+    temperature = cure.change["loss.temperature"]
+    assert infonce_floor(256, temperature, margin=margin) <= 0.05 * infonce_chance(256)
+    assert infonce_floor(256, temperature * 1.02, margin=margin) > 0.05 * infonce_chance(256)
+
+
+def test_a_ranking_loss_may_have_a_high_floor():
+    assert look("LOS001", run({"chosen.loss": "cosent", "loss.floor": 4.2})).outcome is Outcome.NOT_APPLICABLE
+
+
+def test_a_loss_at_log_two_or_at_the_margin_is_pinned_only_if_the_embeddings_collapsed():
+    for level, facts in ((math.log(2), {}), (0.3, {"chosen.margin": 0.3})):
+        readings = {"loss": [2.0] * 10 + [level * 1.005, level] * 15}
+        assert look("LOS003", run(facts, {**COLLAPSED, **readings})).outcome is Outcome.WATCH
+        assert look("LOS003", run(facts, readings)).outcome is Outcome.CLEAR
+
+
+def test_no_gradient_and_no_step_are_facts():
+    assert look("OPT001", run(readings={"update_ratio": 0.0})).outcome is Outcome.ISSUE
+    finding = look("OPT001", run(readings={"gradient_norm": 0.0, "update_ratio": 1e-4}))
+    assert finding.outcome is Outcome.ISSUE
+    assert finding.symptom == "no gradient ever reached the weights"
+
+
+def test_rows_in_order_are_watched_when_nobody_knows_of_shuffling():
+    finding = look("DAT003", run({"train.shuffled": None}))
+    assert finding.outcome is Outcome.WATCH
+    assert "not known" in finding.symptom
+
+
+def test_training_that_stopped_on_a_non_finite_loss_is_known_from_its_last_word():
+    assert look("NUM001", run({"train.stopped": "non-finite loss"})).outcome is Outcome.ISSUE
+
+
+def test_large_steps_without_a_rising_loss_are_no_explosion():
+    assert look("OPT002", run(readings={"update_ratio": 0.3})).outcome is Outcome.CLEAR
+
+
+def test_a_falling_metric_with_a_rising_loss_is_no_overfitting():
+    dev = [0.02, 0.5, 0.7, 0.8, 0.82, 0.6, 0.5, 0.4, 0.3, 0.2]
+    readings = {"dev/accuracy@1": dev, "loss": [2.0] * 18 + [4.0] * 22}
+    assert look("EVA002", run(readings=readings)).outcome is Outcome.CLEAR
+
+
+def test_a_longer_training_is_prescribed_in_the_unit_of_the_recipe():
+    rising = {"dev/accuracy@1": [k / 20 for k in range(10)]}
+    [cure] = look("OPT003", run(readings=rising, change={"optim.length": "3 epochs"})).prescription
+    assert cure.change == {"optim.length": "6 epochs"}
+    [cure] = look("OPT003", run(readings=rising)).prescription
+    assert cure.change == {"optim.length": "800 steps"}
+
+
+def test_a_held_out_set_too_large_for_the_data_is_not_prescribed():
+    [cure] = look("EVA003", run({"data.rows": 300}, evaluation=dict(SICK["EVA003"].evaluation))).prescription
+    assert cure.change == {}
+    [cure] = look("EVA003", SICK["EVA003"]).prescription
+    assert cure.change == {"data.dev": 174.0}
