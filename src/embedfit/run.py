@@ -77,7 +77,7 @@ class Run:
     facts: Mapping[str, Any] = field(default_factory=dict)
     history: History = field(default_factory=History)
     evaluation: Mapping[str, Any] = field(default_factory=dict)
-    samples: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
+    samples: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
     folder: Path | None = None
 
