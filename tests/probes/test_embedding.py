@@ -12,6 +12,7 @@ from embedfit.probes.embedding import (
     collapse_gauge,
     effective_rank,
     isotropic_rank,
+    isotropic_singular_values,
     mean_direction,
     mean_norm,
     rank_share,
@@ -62,6 +63,14 @@ def test_isotropic_rank_agrees_with_figures_measured_elsewhere(n, dimension, kno
 def test_isotropic_rank_is_within_one_percent_of_many_draws(n, dimension):
     draws = [effective_rank(cloud(n, dimension, seed, dtype=torch.float64)) for seed in range(1000, 1400)]
     assert isotropic_rank(n, dimension) == pytest.approx(sum(draws) / len(draws), rel=0.01)
+
+
+def test_isotropic_singular_values_hold_nearly_all_of_the_unit_length_of_every_row():
+    values = isotropic_singular_values(100, 20)
+    assert len(values) == 20
+    assert list(values) == sorted(values, reverse=True)
+    # n rows of length 1, less n times the squared norm of their mean, which is 1 / n on average
+    assert sum(v * v for v in values) == pytest.approx(100 - 1, rel=0.01)
 
 
 def test_rank_share_is_one_for_an_even_cloud_and_small_for_a_thin_one():

@@ -9,6 +9,7 @@ __all__ = [
     "collapse_gauge",
     "effective_rank",
     "isotropic_rank",
+    "isotropic_singular_values",
     "mean_direction",
     "mean_norm",
     "rank_share",
@@ -16,6 +17,7 @@ __all__ = [
 ]
 
 import functools
+from collections.abc import Iterator
 
 import torch
 from jaxtyping import Float
@@ -66,10 +68,29 @@ def isotropic_rank(n: int, dimension: int) -> float:
     Returns:
         The expectation, with a relative error below 1 % from about 8 embeddings on.
     """
-    draws = max(2, min(DRAWS, CELLS // max(1, n * dimension)))
+    ranks = [effective_rank(cloud) for cloud in _isotropic_clouds(n, dimension)]
+    return sum(ranks) / len(ranks)
+
+
+@functools.lru_cache(maxsize=16)
+def isotropic_singular_values(n: int, dimension: int) -> tuple[float, ...]:
+    """Singular values that n even directions have on average, descending: what to draw `singular_values` beside.
+
+    Args:
+        n: embeddings in the sample.
+        dimension: size e of an embedding.
+
+    Returns:
+        min(n, e) values; means over seeded draws.
+    """
+    values = [singular_values(cloud) for cloud in _isotropic_clouds(n, dimension)]
+    return tuple(torch.stack(values).mean(0).tolist())
+
+
+def _isotropic_clouds(n: int, dimension: int) -> Iterator[Float[Tensor, "n e"]]:
     generator = torch.Generator().manual_seed(0)
-    ranks = [effective_rank(torch.randn(n, dimension, generator=generator, dtype=torch.float64)) for _ in range(draws)]
-    return sum(ranks) / draws
+    for _ in range(max(2, min(DRAWS, CELLS // max(1, n * dimension)))):
+        yield torch.randn(n, dimension, generator=generator, dtype=torch.float64)
 
 
 def rank_share(embedding: Float[Tensor, "n e"]) -> float:
