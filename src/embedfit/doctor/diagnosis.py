@@ -88,7 +88,7 @@ def _trouble(finding: Finding, *, told: bool) -> Sequence[str]:
     lines = [_cut(f"  {finding.outcome:8} {finding.code} {finding.name}{symptom}")]
     if finding.statistic is not None:
         s = finding.statistic
-        lines.append(_cut(f"           {s.name} {s.value:.3g}, limit {s.limit:.3g}, n = {s.n:,}"))
+        lines.append(_cut(f"           {s.name} = {s.value:.3g}, limit {s.limit:.3g}, n = {s.n:,}"))
     if finding.prescription:
         first = finding.prescription[0]
         change = ", ".join(f"{key} = {json.dumps(value)}" for key, value in first.change.items())
