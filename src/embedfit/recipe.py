@@ -66,8 +66,9 @@ class DataSection(_Section):
     files: tuple[str, ...] = Field((), description="files, folders or globs with the training rows")
     kind: Literal["auto", "pairs", "classes", "graded", "collection"] = Field("auto", description="what a row is")
     columns: dict[str, str] = Field({}, description="role = column, where names alone do not say it")
-    dev: float | str = Field(0.1, description="share of the rows held out, a number of rows, or a file")
-    dev_files: tuple[str, ...] = Field((), description="held-out rows from files of their own instead of a share")
+    dev: float = Field(0.1, ge=0, description="share of the rows held out (below 1), or their number")
+    dev_files: tuple[str, ...] = Field((), description="held-out rows from files of their own instead")
+    out_of_scope: tuple[str, ...] = Field((), description="files with texts that have no answer; they set the threshold")
     on_bad_rows: Literal["error", "skip"] = Field(
         "error", description="skip: leave broken rows out, counted and listed"
     )

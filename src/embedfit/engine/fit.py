@@ -199,7 +199,7 @@ def fit(
     )
 
 
-READINGS = 200  # times in a run that the probes read a step
+READINGS = 60  # times in a run that the probes read a step
 
 
 def fingerprint(setup: Setup) -> str:

@@ -92,7 +92,7 @@ def _parabola(left: float, middle: float, right: float) -> float:
 
 def _trial(objective: Objective, material: Material, groups: list[Group], plan: Plan) -> float:
     """Train a few steps; the last loss, or infinity when it was not finite."""
-    optimiser = torch.optim.AdamW([Group(**group) for group in groups], lr=0.0)  # the optimiser adds to its groups
+    optimiser = torch.optim.AdamW([Group(**group) for group in groups], lr=0.0, fused=True)  # the optimiser adds to its groups
     parameters = [p for group in groups for p in group["params"]]
     objective.model.train()
     last = math.inf

@@ -1,0 +1,60 @@
+# Every target sets up its own environment first; PYTHON names the interpreter it is made with.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: help demo test check fast lint types bench studies docs clean
+
+help:  ## what each target does
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+demo: $(VENV)/installed  ## train on the embedded data set, evaluate, write the report
+	$(BIN)/embedfit demo --out runs/demo
+
+test: $(VENV)/installed-test  ## all tests
+	$(BIN)/python -m pytest
+
+fast: $(VENV)/installed-test  ## the tests that take no training
+	$(BIN)/python -m pytest -m "not slow"
+
+check: lint types test docs  ## everything a change must pass
+
+lint: $(VENV)/installed-check
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(VENV)/installed-check
+	$(BIN)/mypy
+
+bench: $(VENV)/installed-test  ## speed, memory and quality tables (long)
+	$(BIN)/python -m benchmarks.quality
+
+studies: $(VENV)/installed-test  ## the table behind the defaults (long)
+	$(BIN)/python -m studies.defaults
+
+docs: $(VENV)/installed-docs  ## the documentation site, in site/
+	$(BIN)/mkdocs build --strict --quiet
+
+clean:  ## remove the environment and everything built
+	rm -rf $(VENV) site dist .pytest_cache .mypy_cache .ruff_cache
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e .
+	@touch $@
+
+$(VENV)/installed-test: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e '.[test]'
+	@touch $@ $(VENV)/installed
+
+$(VENV)/installed-check: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e '.[test,check]'
+	@touch $@ $(VENV)/installed $(VENV)/installed-test
+
+$(VENV)/installed-docs: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e '.[docs]'
+	@touch $@
