@@ -22,9 +22,9 @@ __all__ = [
 from embedfit.towers.base import Tower
 from embedfit.towers.build import KINDS, build
 from embedfit.towers.encoder import Encoder
-from embedfit.towers.folder import load, read_facts, save
+from embedfit.towers.folder import read_facts, save
 from embedfit.towers.ngram import Ngram
-from embedfit.towers.pretrained import load_pretrained
+from embedfit.towers.pretrained import load, load_pretrained
 from embedfit.towers.prototypes import Prototypes
 from embedfit.towers.recurrent import Recurrent
 from embedfit.towers.static import Static

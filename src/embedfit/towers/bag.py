@@ -6,7 +6,7 @@ the untrained embedding already ranks as TF-IDF does, up to noise of 1/sqrt(e) (
 
 from __future__ import annotations
 
-__all__ = ["Residual", "idf", "mean_rows", "unit_rows"]
+__all__ = ["Residual", "embed", "idf", "mean_rows", "unit_rows"]
 
 import torch
 import torch.nn.functional as F
@@ -34,6 +34,24 @@ class Residual(nn.Module):
     def forward(self, x: Float[Tensor, "n e"]) -> Float[Tensor, "n e"]:
         """The block's output."""
         return x + self.contract(F.relu(self.expand(x)))
+
+
+def embed(
+    table: Float[Tensor, "v a"], head: nn.Module, tokens: Tokens, *, dropout: float = 0.0
+) -> Float[Tensor, "n e"]:
+    """The head of each text's mean row.
+
+    A text without features passes no gradient: its mean is the zero vector, and the derivative of x / |x| there, some
+    1e12, would drown every other text's in the step that meets it.
+
+    Args:
+        table: one row per feature.
+        head: layers after the mean.
+        tokens: row numbers of each text.
+        dropout: share of the features that are left out at random.
+    """
+    out = head(mean_rows(table, tokens, dropout=dropout))
+    return torch.where((tokens.lengths == 0)[:, None], out.detach(), out)
 
 
 def mean_rows(table: Float[Tensor, "v e"], tokens: Tokens, *, dropout: float = 0.0) -> Float[Tensor, "n e"]:

@@ -25,10 +25,13 @@ class Tower(nn.Module, ABC):
     Attributes:
         dimension: size e of an embedding.
         max_tokens: longer texts are cut here.
+        parts: the embedding is so many embeddings of equal size end to end, each trained as one of its own (an ensemble
+            in one vector); 1 for most towers.
     """
 
     dimension: int
     max_tokens: int
+    parts: int = 1
 
     @abstractmethod
     def tokenize(self, texts: Sequence[str]) -> Tokens:

@@ -28,7 +28,7 @@ class _Sizes:
 
 _DEFAULTS: Mapping[str, _Sizes] = {
     "static": _Sizes(dimension=256, vocabulary=30_000, layers=0, dropout=0.1, max_tokens=512),
-    "ngram": _Sizes(dimension=256, vocabulary=200_000, layers=0, dropout=0.1, max_tokens=8_192),
+    "ngram": _Sizes(dimension=1_024, vocabulary=200_000, layers=4, dropout=0.5, max_tokens=8_192),
     "gru": _Sizes(dimension=256, vocabulary=8_000, layers=1, dropout=0.1, max_tokens=128),
     "lstm": _Sizes(dimension=256, vocabulary=8_000, layers=1, dropout=0.1, max_tokens=128),
     "transformer": _Sizes(dimension=256, vocabulary=8_000, layers=4, dropout=0.1, max_tokens=128),
@@ -54,7 +54,7 @@ def build(
     | kind        | dimension | vocabulary | layers | dropout | max_tokens |
     |-------------|-----------|------------|--------|---------|------------|
     | static      | 256       | 30,000     | 0      | 0.1     | 512        |
-    | ngram       | 256       | 200,000    | 0      | 0.1     | 8,192      |
+    | ngram       | 1,024     | 200,000    | 4      | 0.5     | 8,192      |
     | gru, lstm   | 256       | 8,000      | 1      | 0.1     | 128        |
     | transformer | 256       | 8,000      | 4      | 0.1     | 128        |
     | pretrained  | its own   | its own    | its own| its own | its own    |
@@ -64,7 +64,7 @@ def build(
         texts: the training texts, to learn sub-words and features from (pretrained: not looked at).
         dimension: size e of an embedding.
         vocabulary: sub-words (ngram: features) learned from the texts, at most.
-        layers: residual blocks of static and ngram, layers of gru, lstm and transformer.
+        layers: residual blocks of static, parts of ngram, layers of gru, lstm and transformer.
         dropout: of features (static, ngram) or hidden units.
         max_tokens: longer texts are cut here (ngram: features).
         seed: of every random number; torch's own generator is left as it was.
@@ -88,6 +88,7 @@ def build(
         case "static":
             return train_static(texts, **sizes, seed=seed)
         case "ngram":
+            sizes["parts"] = sizes.pop("layers")
             return train_ngram(texts, **sizes, seed=seed)
         case "transformer":
             return train_transformer(texts, **sizes, seed=seed)
@@ -110,7 +111,7 @@ def _check(kind: str, wanted: Mapping[str, Any]) -> None:
                 f"model.{fixed[0]} = {wanted[fixed[0]]} cannot be chosen for the pretrained model '{kind}'",
                 hint=f'leave it at "auto", or build from scratch: {", ".join(_DEFAULTS)}',
             )
-    least = {"dimension": 1, "vocabulary": 1, "max_tokens": 1, "layers": 0 if kind in ("static", "ngram") else 1}
+    least = {"dimension": 1, "vocabulary": 1, "max_tokens": 1, "layers": 0 if kind == "static" else 1}
     for name, floor in least.items():
         if wanted.get(name, floor) < floor:
             raise ModelError(f"model.{name} is {wanted[name]}; expected {floor} or more for '{kind}'")

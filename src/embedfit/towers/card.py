@@ -7,21 +7,23 @@ __all__ = ["card"]
 from collections.abc import Mapping
 from typing import Any
 
-_OURS = """```python
+_OURS = """With embedfit:
+
+```python
 import embedfit as ef
 
-model = ef.load_model("{name}")
+model = ef.load("path/to/this/folder")
 query = model.encode(["a question"], role="query")
-document = model.encode({documents}, role="document")
+document = model.encode(["{text}"], role="document")
 print(query @ document.T)
 ```"""
 
-_THEIRS = """With sentence-transformers ({versions}):
+_THEIRS = """With sentence-transformers ({version} or later):
 
 ```python
 from sentence_transformers import SentenceTransformer
 
-model = SentenceTransformer("{name}")
+model = SentenceTransformer("path/to/this/folder")
 query = model.{query}(["a question"])
 document = model.{document}(["a document"])
 print(model.similarity(query, document))
@@ -34,39 +36,28 @@ def card(manifest: Mapping[str, Any]) -> str:
     Args:
         manifest: content of embedfit.json.
     """
-    roles = manifest["roles"]
-    shared = roles["query"] == roles["document"]
-    theirs = all(entry["layout"] == "sentence-transformers" for entry in roles.values())
-    kinds = (
-        roles["query"]["kind"]
-        if shared
-        else f"{roles['query']['kind']} for queries, {roles['document']['kind']} for documents"
-    )
-    head = [
-        "---",
-        "tags:",
-        *(["- sentence-transformers"] if theirs else []),
-        "- embedfit",
-        "pipeline_tag: sentence-similarity",
-    ]
+    query, document = manifest["roles"]["query"], manifest["roles"]["document"]
+    theirs = query["layout"] == document["layout"] == "sentence-transformers"
+    towers = query["kind"] if query == document else f"{query['kind']} for queries, {document['kind']} for documents"
+    head = ["---", "pipeline_tag: sentence-similarity", "tags:", "- embedfit"]
     if theirs:
-        head.append("library_name: sentence-transformers")
-    documents = '["a label"]' if roles["document"]["kind"] == "prototypes" else '["a document"]'
+        head += ["- sentence-transformers", "library_name: sentence-transformers"]
     paragraphs = [
         "\n".join([*head, "---"]),
         "# A text-embedding model",
-        f"Trained with embedfit. Tower: {kinds}. "
+        f"Trained with embedfit. Tower: {towers}. "
         f"Embeddings have {manifest['dimension']} dimensions and are compared by cosine.",
-        "With embedfit:",
-        _OURS.format(name="path/to/this/folder", documents=documents),
+        _OURS.format(text="a label" if document["kind"] == "prototypes" else "a document"),
     ]
-    if theirs:
-        versions, query, document = (
-            ("2 or later", "encode", "encode") if shared else ("5 or later", "encode_query", "encode_document")
-        )
-        paragraphs.append(_THEIRS.format(name="path/to/this/folder", versions=versions, query=query, document=document))
-        if not shared:
-            paragraphs.append("Earlier versions load the sub-folders `query` and `document`, each a model of its own.")
-    else:
-        paragraphs.append("sentence-transformers has no part for this kind of tower.")
+    paragraphs += _theirs(query, document) if theirs else ["sentence-transformers has no part for such a tower."]
     return "\n\n".join(paragraphs) + "\n"
+
+
+def _theirs(query: Mapping[str, Any], document: Mapping[str, Any]) -> list[str]:
+    if query == document:
+        version = "3.2" if query["kind"] == "static" else "2"
+        return [_THEIRS.format(version=version, query="encode", document="encode")]
+    apart = _THEIRS.format(version="5", query="encode_query", document="encode_document")
+    if query["folder"] == document["folder"]:
+        return [apart, 'Earlier versions take the prompt by name: `model.encode(texts, prompt_name="query")`.']
+    return [apart, "Earlier versions load the sub-folders `query` and `document`, each a model of its own."]

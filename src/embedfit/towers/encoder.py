@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["POOLINGS", "Encoder", "Kept", "Pooling"]
+__all__ = ["Encoder", "Kept", "Pooling"]
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -18,7 +18,6 @@ from embedfit.towers.base import Tower
 from embedfit.types import Tokens
 
 Pooling = Literal["cls", "max", "mean", "lasttoken"]
-POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -28,10 +27,12 @@ class Kept:
     Attributes:
         files: the tokeniser's own files by name.
         weights: weights that play no part in an embedding (BERT's pooler) by their name in the model.
+        lower_case: whether the folder asks for lower case that the tokeniser's own file does not bring about.
     """
 
     files: Mapping[str, bytes] = field(default_factory=dict)
     weights: Mapping[str, Tensor] = field(default_factory=dict)
+    lower_case: bool = False
 
 
 class Encoder(Tower):
@@ -45,6 +46,9 @@ class Encoder(Tower):
         dimension: size of an embedding after the head.
         max_tokens: longer texts are cut here, special tokens included.
         kept: what is written with the model though it plays no part in running it.
+
+    Attributes:
+        prompt: put before every text, as some models were trained to expect.
     """
 
     chunk: int = 32
@@ -69,17 +73,36 @@ class Encoder(Tower):
         self.head = nn.Sequential(*head)
         self.dimension = dimension
         self.max_tokens = max_tokens
+        self.prompt = ""
         self.kept = kept or Kept()
         config: Any = model.config
         self._padding = 0 if config.pad_token_id is None else int(config.pad_token_id)
 
+    def prompted(self, prompt: str) -> Encoder:
+        """The same encoder, weights and all, that puts `prompt` before every text."""
+        twin = Encoder(
+            self.model,
+            self.tokenizer,
+            dimension=self.dimension,
+            max_tokens=self.max_tokens,
+            pooling=self.pooling,
+            kept=self.kept,
+        )
+        twin.head = self.head
+        twin.prompt = prompt
+        return twin
+
+    def is_twin(self, other: Encoder) -> bool:
+        """Whether the other encoder is this one, but for its prompt."""
+        return self.model is other.model and self.head is other.head
+
     def tokenize(self, texts: Sequence[str]) -> Tokens:
-        """Token ids of each text with its special tokens, cut to `max_tokens`."""
-        return subwords.encode(self.tokenizer, texts, special=True)
+        """Token ids of each text with its prompt and special tokens, cut to `max_tokens`."""
+        return subwords.encode(self.tokenizer, self._with_prompt(texts), special=True)
 
     def token_counts(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text before it is cut, special tokens included."""
-        return subwords.count(self.tokenizer, texts, special=True)
+        """Tokens of each text before it is cut, prompt and special tokens included."""
+        return subwords.count(self.tokenizer, self._with_prompt(texts), special=True)
 
     def forward(self, tokens: Tokens) -> Float[Tensor, "n e"]:
         """One embedding per text; the same as one padded pass up to rounding, for a fraction of its padding."""
@@ -91,6 +114,9 @@ class Encoder(Tower):
             return out
         done = torch.cat([self._pooled(tokens.select(rows)) for rows in order.split(self.chunk)])
         return out.index_copy(0, order, self.head(done).float())
+
+    def _with_prompt(self, texts: Sequence[str]) -> Sequence[str]:
+        return [self.prompt + text for text in texts] if self.prompt else texts
 
     def _pooled(self, tokens: Tokens) -> Float[Tensor, "m h"]:
         # Filled up on the right, default positions (0, 1, 2, ...) are right for every text; the id does not matter

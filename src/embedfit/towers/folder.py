@@ -3,18 +3,17 @@
 model/
   embedfit.json           format, towers and their settings, sizes and sha256 of the weights
   README.md               model card
-  modules.json, ...       the tower in the layout of sentence-transformers, or
-  model.safetensors, ...  the tower in our own layout, or
-  query/, document/       two towers, each in one of the two layouts
-  router_config.json      two towers that sentence-transformers (5 and later) can load together
+  modules.json, ...       one tower in the layout of sentence-transformers, or
+  model.safetensors, ...  one tower in our own layout, or
+  query/, document/       two towers, each in one of the two layouts, and
+  router_config.json      what lets sentence-transformers (5 and later) load the two together, where it can
 """
 
 from __future__ import annotations
 
-__all__ = ["FORMAT", "load", "read_facts", "save"]
+__all__ = ["FORMAT", "is_ours", "load_ours", "read_facts", "save"]
 
 import hashlib
-import json
 import os
 import shutil
 import tempfile
@@ -26,6 +25,9 @@ from embedfit.errors import ModelError
 from embedfit.towers import own, sentence_transformers
 from embedfit.towers.base import Tower
 from embedfit.towers.card import card
+from embedfit.towers.encoder import Encoder
+from embedfit.towers.files import read_json, write_json
+from embedfit.towers.reading import read
 from embedfit.towers.two_tower import TwoTower
 
 FORMAT = 1
@@ -41,48 +43,54 @@ def save(model: TwoTower, folder: str | os.PathLike[str], *, extra: Mapping[str,
         extra: anything JSON can hold, kept in embedfit.json (metrics, how it was trained).
 
     Returns:
-        The folder.
+        The folder, absolute.
 
     Raises:
         ModelError: the folder holds something else, or cannot be written.
     """
     place = Path(folder).absolute()
-    if place.exists() and not (place / _MANIFEST).is_file() and (not place.is_dir() or any(place.iterdir())):
-        raise ModelError(
-            f"'{folder}' exists and is no model of embedfit; it is left as it is", hint="choose another folder"
-        )
+    if place.exists() and not is_ours(place) and (not place.is_dir() or any(place.iterdir())):
+        hint = "choose another folder"
+        raise ModelError(f"'{folder}' exists and is no model of embedfit; it is left as it is", hint=hint)
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}."))
         try:
             _write(model, part, dict(extra or {}))
-            part.chmod(0o755)
             _replace(part, place)
         finally:
             shutil.rmtree(part, ignore_errors=True)
     except OSError as error:
-        raise ModelError(
-            f"cannot write '{folder}': {error.strerror or error}", hint="free space or choose another folder"
-        ) from error
+        hint = "free space or choose another folder; the old model, if any, is untouched"
+        raise ModelError(f"cannot write '{folder}': {error.strerror or error}", hint=hint) from error
     return place
 
 
-def load(folder: str | os.PathLike[str]) -> TwoTower:
-    """Read a model folder: one of ours, of sentence-transformers, or of Hugging Face (mean pooling).
+def is_ours(folder: Path) -> bool:
+    """Whether embedfit wrote this folder."""
+    return (folder / _MANIFEST).is_file()
+
+
+def load_ours(folder: Path, *, dropout: float | None = None, max_tokens: int | None = None) -> TwoTower:
+    """Read a folder that `save` wrote.
+
+    Args:
+        folder: of the model.
+        dropout: replaces the one it was trained with.
+        max_tokens: cuts texts shorter than it was trained to.
 
     Raises:
-        ModelError: there is none, or a file is missing, changed or not understood.
+        ModelError: a file is missing or changed, or the format is a later one.
     """
-    place = Path(folder)
-    if not place.is_dir():
-        raise ModelError(f"no model folder at '{place}'", hint=None)
-    if not (place / _MANIFEST).is_file():
-        return TwoTower(sentence_transformers.read(place))
-    manifest = read_facts(place)
-    _check_files(place, manifest["files"])
+    manifest = read_facts(folder)
+    _check_files(folder, manifest["files"])
     roles = manifest["roles"]
-    query = _read_tower(place, roles["query"])
-    return TwoTower(query, None if roles["document"] == roles["query"] else _read_tower(place, roles["document"]))
+    query = _read_tower(folder, roles["query"], dropout, max_tokens)
+    if roles["document"] == roles["query"]:
+        return TwoTower(query)
+    if isinstance(query, Encoder) and roles["document"]["folder"] == roles["query"]["folder"]:
+        return TwoTower(query, query.prompted(roles["document"]["settings"]["prompt"]))
+    return TwoTower(query, _read_tower(folder, roles["document"], dropout, max_tokens))
 
 
 def read_facts(folder: str | os.PathLike[str]) -> dict[str, Any]:
@@ -92,58 +100,62 @@ def read_facts(folder: str | os.PathLike[str]) -> dict[str, Any]:
         ModelError: it is missing, broken, or of a later format.
     """
     path = Path(folder) / _MANIFEST
+    manifest = read_json(path)
     try:
-        manifest = json.loads(path.read_text("utf-8"))
         form, _, _, _ = manifest["format"], manifest["files"], manifest["roles"]["query"], manifest["roles"]["document"]
-    except FileNotFoundError:
-        raise ModelError(f"'{folder}' lacks {_MANIFEST}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise ModelError(f"'{path}' is broken: {error}", hint="was it copied whole?") from None
+    except (KeyError, TypeError) as error:
+        raise ModelError(f"'{path}' is broken: it lacks {error}", hint="was it copied whole?") from None
     if form != FORMAT:
         raise ModelError(f"'{folder}' has format {form}; this version reads {FORMAT}", hint="update embedfit")
     return dict(manifest)
 
 
 def _write(model: TwoTower, folder: Path, extra: dict[str, Any]) -> None:
-    roles: dict[str, dict[str, Any]] = {}
-    if model.shared:
-        roles["query"] = roles["document"] = _write_tower(model.query, folder, "")
-    else:
-        for role, tower in (("query", model.query), ("document", model.document)):
-            roles[role] = _write_tower(tower, folder, role)
-        if all(entry["layout"] == "sentence-transformers" for entry in roles.values()):
-            sentence_transformers.write_router(folder, tuple(roles))
-    manifest = {"format": FORMAT, "dimension": model.dimension, "roles": roles, "extra": extra}
+    manifest = {"format": FORMAT, "dimension": model.dimension, "roles": _write_towers(model, folder), "extra": extra}
     (folder / "README.md").write_text(card(manifest), "utf-8")
-    manifest["files"] = {
-        p.relative_to(folder).as_posix(): _fingerprint(p) for p in sorted(folder.rglob("*.safetensors"))
-    }
-    (folder / _MANIFEST).write_text(json.dumps(manifest, ensure_ascii=False, indent=1) + "\n", "utf-8")
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with path.open("rb+") as written:
-                os.fsync(written.fileno())
+    weights = sorted(folder.rglob("*.safetensors"))
+    manifest["files"] = {path.relative_to(folder).as_posix(): _fingerprint(path) for path in weights}
+    write_json(folder / _MANIFEST, manifest)
+    for path in [p for p in folder.rglob("*") if p.is_file()]:
+        with path.open("rb+") as written:
+            os.fsync(written.fileno())
+    folder.chmod(0o755)
+
+
+def _write_towers(model: TwoTower, folder: Path) -> dict[str, dict[str, Any]]:
+    query, document = model.query, model.document
+    if model.shared:
+        entry = _write_tower(query, folder, "")
+        return {"query": entry, "document": entry}
+    if isinstance(query, Encoder) and isinstance(document, Encoder) and query.is_twin(document):
+        entry = _write_tower(query, folder, "")
+        sentence_transformers.write_prompts(folder, query=query.prompt, document=document.prompt)
+        return {"query": entry, "document": {**entry, "settings": own.describe(document)[1]}}
+    entries = {}
+    for role, tower in (("query", query), ("document", document)):
+        (folder / role).mkdir()
+        entries[role] = _write_tower(tower, folder, role)
+    if all(entry["layout"] == "sentence-transformers" for entry in entries.values()):
+        sentence_transformers.write_router(folder, tuple(entries))
+    return entries
 
 
 def _write_tower(tower: Tower, folder: Path, name: str) -> dict[str, Any]:
-    place = folder / name
-    place.mkdir(exist_ok=True)
     kind, settings = own.describe(tower)
-    if sentence_transformers.expressible(tower):
-        sentence_transformers.write(tower, place)
-        return {"folder": name, "layout": "sentence-transformers", "kind": kind, "settings": settings}
-    own.write(tower, place)
-    return {"folder": name, "layout": "embedfit", "kind": kind, "settings": settings}
+    theirs = sentence_transformers.expressible(tower)
+    (sentence_transformers.write if theirs else own.write)(tower, folder / name)
+    layout = "sentence-transformers" if theirs else "embedfit"
+    return {"folder": name, "layout": layout, "kind": kind, "settings": settings}
 
 
-def _read_tower(folder: Path, entry: Mapping[str, Any]) -> Tower:
+def _read_tower(folder: Path, entry: Mapping[str, Any], dropout: float | None, max_tokens: int | None) -> Tower:
     try:
         place, layout, kind, settings = folder / entry["folder"], entry["layout"], entry["kind"], entry["settings"]
     except KeyError as error:
-        raise ModelError(f"'{folder / _MANIFEST}': a tower lacks {error}") from None
+        raise ModelError(f"'{folder / _MANIFEST}' is broken: a tower lacks {error}") from None
     if layout == "sentence-transformers":
-        return own.restore(sentence_transformers.read(place), settings)
-    return own.read(kind, settings, place)
+        return own.restore(read(place, dropout=dropout, max_tokens=max_tokens), settings, dropout=dropout)
+    return own.read(kind, own.changed(settings, dropout=dropout, max_tokens=max_tokens), place)
 
 
 def _replace(part: Path, place: Path) -> None:
@@ -178,6 +190,5 @@ def _check_files(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> None:
                 f"'{path}' has {size} bytes; {expected['bytes']} were written", hint="was it copied whole?"
             )
         if _fingerprint(path) != dict(expected):
-            raise ModelError(
-                f"'{path}' was changed after it was written: its sha256 differs", hint="copy the folder again"
-            )
+            hint = "copy the folder again; weights that were changed on purpose make a new model"
+            raise ModelError(f"'{path}' was changed after it was written: its sha256 differs", hint=hint)

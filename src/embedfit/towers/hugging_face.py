@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from embedfit.errors import ModelError
 from embedfit.towers import tokenizer as subwords
 from embedfit.towers.encoder import Encoder, Kept
+from embedfit.towers.files import missing_weights
 
 _TOKENIZER_FILES = (
     "tokenizer.json",
@@ -55,13 +56,7 @@ def read_model(folder: Path, *, dropout: float | None) -> tuple[nn.Module, dict[
     if not (folder / "config.json").is_file():
         raise ModelError(f"'{folder}' lacks config.json")
     if not any(folder.glob("*.safetensors")):
-        pickled = sorted(p.name for p in folder.glob("*.bin"))
-        reason = (
-            f"holds its weights only as '{pickled[0]}', a pickle, which may run any code when it is read"
-            if pickled
-            else "lacks model.safetensors"
-        )
-        raise ModelError(f"'{folder}' {reason}", hint="expected weights as safetensors")
+        raise missing_weights(folder)
     try:
         with _quiet():
             config = AutoConfig.from_pretrained(folder, local_files_only=True)
@@ -119,7 +114,7 @@ def read_tokenizer(
             longest = min(longest, positions)
     subwords.limit(tokenizer, min(int(longest), subwords.UNLIMITED))
     files = {name: (folder / name).read_bytes() for name in _TOKENIZER_FILES if (folder / name).is_file()}
-    return tokenizer, Kept(files=files, weights=dict(weights))
+    return tokenizer, Kept(files=files, weights=dict(weights), lower_case=bool(settings.get("do_lower_case")))
 
 
 def write_model(tower: Encoder, folder: Path) -> None:

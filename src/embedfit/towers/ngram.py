@@ -1,82 +1,116 @@
-"""`Ngram`: the mean of embeddings of surface features (words, word pairs, letter n-grams), after DSSM.
+"""`Ngram`: weighted sums of embeddings of surface features (words, word pairs, letter n-grams), after DSSM.
 
-DSSM (Huang et al. 2013, section 3.2) hashes letter trigrams to keep the input small. Here every feature that the
-training texts hold has a row of its own as long as the vocabulary has room, so none share one by accident.
+The untrained embedding is a random projection of TF-IDF: rows are random unit vectors, weights are inverse document
+frequencies, and random directions are nearly orthogonal (Johnson-Lindenstrauss). So training starts where the lexical
+baseline stands, up to noise of 1 / sqrt(e), instead of far below it.
+
+DSSM (Huang et al. 2013, section 3.2) hashes letter trigrams to keep the input small. Here every feature that several
+training texts share has a row of its own; only the others, rare and unseen ones, share hashed rows.
+
+Axes: n texts, t features of all texts, v rows, p parts, e dimensions of an embedding.
 """
 
 from __future__ import annotations
 
 __all__ = ["Ngram", "train_ngram"]
 
+import zlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from itertools import chain, islice
+from collections.abc import Sequence
+from itertools import chain
 
-import numpy as np
 import torch
-from jaxtyping import Float
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from embedfit.errors import ModelError
-from embedfit.towers.bag import Residual, idf, mean_rows, unit_rows
 from embedfit.towers.base import Tower
-from embedfit.towers.features import Family, Features, family
+from embedfit.towers.features import Features, family
 from embedfit.types import Tokens
 
-WEIGHT: Mapping[Family, float] = {"word": 1.0, "pair": 0.5, "letters": 0.3, "unspaced": 1.0}
-"""How long a row starts beside its inverse document frequency. A word brings about ten letter n-grams with it."""
+HASHED = 16_384
+"""Rows that rare and unseen features share."""
 
 
 class Ngram(Tower):
-    """Mean of the embeddings of a text's known features, then residual blocks. Unknown features are passed over.
+    """Weighted sum of the rows of a text's features, one for each part, every part scaled to length 1.
+
+    Several parts are an ensemble in one vector: each has rows of its own, loses other features in training, and is
+    trained as an embedding of its own; their cosines average.
 
     Args:
         features: which features are taken.
-        vocabulary: the known features; row i belongs to `vocabulary[i]`.
-        table: one embedding per feature; becomes a trained parameter.
+        vocabulary: the features with a row of their own; row i belongs to `vocabulary[i]`. `HASHED` rows follow.
+        idf: inverse document frequency of each row.
+        spelling: whether a row is of the letters of words (true) or of whole words and their pairs (false); the two
+            kinds weigh the same in a text, however many n-grams its words have.
+        table: the rows of each part; becomes a trained parameter.
         max_tokens: a text's features beyond this number are cut.
         dropout: share of a text's features left out in training.
-        blocks: residual blocks after the mean.
     """
 
     def __init__(
         self,
         features: Features,
         vocabulary: Sequence[str],
-        table: Float[Tensor, "v e"],
         *,
+        idf: Float[Tensor, " v"],
+        spelling: Bool[Tensor, " v"],
+        table: Float[Tensor, "p v e_part"],
         max_tokens: int,
         dropout: float = 0.0,
-        blocks: Sequence[nn.Module] = (),
     ) -> None:
         super().__init__()
         self.features = features
         self.vocabulary = tuple(vocabulary)
-        self.dimension = table.shape[1]
+        self.parts = table.shape[0]
+        self.dimension = self.parts * table.shape[2]
         self.max_tokens = max_tokens
         self.dropout = dropout
-        self.table = nn.Parameter(table.detach().clone())
-        self.blocks = nn.Sequential(*blocks)
+        self.register_buffer("idf", idf)
+        self.register_buffer("spelling", spelling)
+        # one parameter a part: the optimiser then walks through memory that a part's step has just touched
+        self.tables = nn.ParameterList(nn.Parameter(part.detach().clone()) for part in table)
+        self.gain = nn.Parameter(torch.zeros(self.parts, len(idf)))
         self._row = {feature: i for i, feature in enumerate(self.vocabulary)}
 
     def tokenize(self, texts: Sequence[str]) -> Tokens:
-        """Rows of the known features of each text, in reading order."""
-        return _tokens([row[: self.max_tokens] for row in self._rows(texts)])
+        """Rows of the features of each text, each once, in reading order."""
+        rows = [row[: self.max_tokens] for row in self._rows(texts)]
+        lengths = torch.tensor([len(row) for row in rows], dtype=torch.long)
+        return Tokens(torch.tensor(list(chain.from_iterable(rows)), dtype=torch.long), lengths)
 
     def token_counts(self, texts: Sequence[str]) -> list[int]:
-        """Known features of each text before it is cut."""
+        """Different features of each text before it is cut."""
         return [len(row) for row in self._rows(texts)]
 
     def forward(self, tokens: Tokens) -> Float[Tensor, "n e"]:
-        """The blocks of the mean embedding; of the zero vector for a text without a known feature."""
-        return self.blocks(mean_rows(self.table, tokens, dropout=self.dropout if self.training else 0.0))
+        """The parts end to end, each of length 1 / sqrt(p); the zero vector for a text without features."""
+        text = torch.repeat_interleave(torch.arange(len(tokens), device=tokens.ids.device), tokens.lengths)
+        weight = self._weights(tokens, text)
+        out = []
+        for table, gain in zip(self.tables, self.gain, strict=True):
+            kept = weight * (1 + gain[tokens.ids])
+            if self.training and self.dropout:
+                kept = kept * _survivors(text, len(tokens), self.dropout)
+            part = F.embedding_bag(tokens.ids, table, tokens.starts(), mode="sum", per_sample_weights=kept)
+            out.append(F.normalize(part, dim=-1))
+        return torch.cat(out, dim=-1) / self.parts**0.5
+
+    def _weights(self, tokens: Tokens, text: Tensor) -> Float[Tensor, " t"]:
+        """IDF of each feature; those of whole words and those of spelling have length sqrt(1/2) in a text."""
+        idf: Tensor = self.idf[tokens.ids]  # type: ignore[index]
+        kind = 2 * text + self.spelling[tokens.ids]  # type: ignore[index]
+        squares = idf.new_zeros(2 * len(tokens)).index_add_(0, kind, idf * idf)
+        return idf * (0.5 / squares).sqrt()[kind]
 
     def _rows(self, texts: Sequence[str]) -> list[list[int]]:
-        # Words come again and again, their n-grams with them: each is looked up once per call.
-        row, met = self._row, dict[str, list[int]]()
+        # words come again and again, their n-grams with them: each is looked up once per call
+        row, size, met = self._row, len(self.vocabulary), dict[str, list[int]]()
 
         def other(names: list[str]) -> list[int]:
-            return [row[name] for name in names if name in row]
+            return [row[name] if name in row else size + zlib.crc32(name.encode()) % HASHED for name in names]
 
         def word(piece: str) -> list[int]:
             known = met.get(piece)
@@ -84,64 +118,76 @@ class Ngram(Tower):
                 known = met[piece] = other(self.features.of_word(piece))
             return known
 
-        return [list(chain.from_iterable(self.features.numbers(text, word, other))) for text in texts]
+        return [list(dict.fromkeys(chain.from_iterable(self.features.numbers(text, word, other)))) for text in texts]
+
+
+def _survivors(text: Tensor, count: int, dropout: float) -> Tensor:
+    """1 for features that stay, 0 for those left out; a text never loses all of them."""
+    kept = (torch.rand(text.shape, device=text.device) >= dropout).float()
+    left = torch.zeros(count, device=text.device).index_add_(0, text, kept)
+    return torch.where((left == 0)[text], 1.0, kept)
 
 
 def train_ngram(
-    texts: Sequence[str], *, dimension: int, vocabulary: int, layers: int, dropout: float, max_tokens: int, seed: int
+    texts: Sequence[str], *, dimension: int, vocabulary: int, parts: int, dropout: float, max_tokens: int, seed: int
 ) -> Ngram:
-    """A tower that knows the features of the texts, the frequent ones first; rows are random directions times IDF.
+    """A tower that gives rows to the features that at least two of the texts share, the frequent ones first.
 
     Args:
         texts: the training texts.
-        dimension: size e of an embedding.
-        vocabulary: number of features, at most.
-        layers: residual blocks after the mean.
+        dimension: size e of an embedding; a multiple of `parts`.
+        vocabulary: number of features with a row of their own, at most.
+        parts: embeddings in the embedding.
         dropout: share of a text's features left out in training.
         max_tokens: a text's features beyond this number are cut.
-        seed: of the rows and blocks.
+        seed: of the rows.
 
     Raises:
-        ModelError: the texts hold no feature.
+        ModelError: the texts hold no feature, or the dimension cannot be divided into the parts.
     """
-    features = Features()
-    names = _frequent(features, texts, vocabulary)
-    if not names:
+    if dimension % parts:
+        raise ModelError(
+            f"a dimension of {dimension} cannot be divided into {parts} equal parts",
+            hint=f"for example {dimension // parts * parts or parts}",
+        )
+    features = Features(shortest=2)
+    counts = _frequencies(features, texts)
+    if not counts:
         raise ModelError(
             f"got {len(texts)} texts without a single word",
             hint="look at the text columns: `embedfit audit DATA` shows them",
         )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        blocks = [Residual(dimension, dimension) for _ in range(layers)]
-    blank = Ngram(features, names, torch.zeros(len(names), 1), max_tokens=max_tokens)
-    weight = torch.tensor([WEIGHT[family(name)] for name in names])
-    table = unit_rows(idf(_tokens(blank._rows(texts)), len(names)) * weight, dimension, seed=seed)
-    return Ngram(features, names, table, max_tokens=max_tokens, dropout=dropout, blocks=blocks)
+    shared = sorted((name for name, count in counts.items() if count >= 2), key=lambda name: (-counts[name], name))
+    names = shared[:vocabulary]
+    frequency = torch.tensor([*(counts[name] for name in names), *([1.0] * HASHED)])
+    idf = 1 + torch.log((1 + len(texts)) / (1 + frequency))
+    own = torch.tensor([family(name) in ("letters", "unspaced") for name in names], dtype=torch.bool)
+    # most of the rare features are n-grams of rare words
+    spelling = torch.cat([own, torch.ones(HASHED, dtype=torch.bool)])
+    generator = torch.Generator().manual_seed(seed)
+    table = torch.randn(parts, len(idf), dimension // parts, generator=generator)
+    return Ngram(
+        features,
+        names,
+        idf=idf,
+        spelling=spelling,
+        table=F.normalize(table, dim=-1),
+        max_tokens=max_tokens,
+        dropout=dropout,
+    )
 
 
-def _frequent(features: Features, texts: Sequence[str], size: int) -> list[str]:
+def _frequencies(features: Features, texts: Sequence[str]) -> Counter[str]:
+    """In how many texts each feature is."""
     counts: Counter[str] = Counter()
-    words: Counter[str] = Counter()
-
-    def word(piece: str) -> list[int]:
-        words[piece] += 1
-        return []
-
-    def other(names: list[str]) -> list[int]:
-        counts.update(names)
-        return []
-
     for text in texts:
-        for _ in features.numbers(text, word, other):
+        found: set[str] = set()
+
+        def add(names: list[str], found: set[str] = found) -> list[int]:
+            found.update(names)
+            return []
+
+        for _ in features.numbers(text, lambda piece, add=add: add(features.of_word(piece)), add):  # type: ignore[misc]
             pass
-    for piece, number in words.items():
-        for name in features.of_word(piece):
-            counts[name] += number
-    return list(islice(sorted(counts, key=lambda name: (-counts[name], name)), size))
-
-
-def _tokens(rows: Sequence[list[int]]) -> Tokens:
-    lengths = torch.tensor([len(row) for row in rows], dtype=torch.long)
-    flat = np.fromiter(chain.from_iterable(rows), dtype=np.int64, count=int(lengths.sum()))
-    return Tokens(torch.from_numpy(flat), lengths)
+        counts.update(found)
+    return counts

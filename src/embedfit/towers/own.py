@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ["describe", "read", "restore", "write"]
+__all__ = ["changed", "describe", "read", "restore", "write"]
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
 from torch import nn
 
 from embedfit.errors import ModelError
@@ -19,10 +17,10 @@ from embedfit.towers.base import Tower
 from embedfit.towers.dense import Dense, as_residual
 from embedfit.towers.encoder import Encoder
 from embedfit.towers.features import Features
+from embedfit.towers.files import read_json, read_tokenizer_file, read_weights, write_json, write_weights
 from embedfit.towers.ngram import Ngram
 from embedfit.towers.prototypes import Prototypes
 from embedfit.towers.recurrent import Recurrent, RecurrentShape
-from embedfit.towers.sentence_transformers import read_fast_tokenizer, read_json, read_weights
 from embedfit.towers.static import Static
 
 
@@ -36,7 +34,7 @@ def describe(tower: Tower) -> tuple[str, dict[str, Any]]:
         case Static():
             return "static", {"dropout": tower.dropout, "blocks": _count_blocks(tower.head)}
         case Encoder():
-            return "encoder", {}
+            return "encoder", {"prompt": tower.prompt}
         case Ngram():
             settings = {"features": asdict(tower.features), "max_tokens": tower.max_tokens, "dropout": tower.dropout}
             return "ngram", {**settings, "blocks": _count_blocks(tower.blocks)}
@@ -51,15 +49,14 @@ def describe(tower: Tower) -> tuple[str, dict[str, Any]]:
 
 def write(tower: Tower, folder: Path) -> None:
     """Weights as model.safetensors; sub-words, features or labels beside them as JSON."""
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in tower.state_dict().items()}
-    save_file(weights, folder / "model.safetensors")
+    write_weights(folder, tower.state_dict())
     match tower:
         case Ngram():
-            _write_list(folder / "vocabulary.json", tower.vocabulary)
+            write_json(folder / "vocabulary.json", tower.vocabulary)
         case Recurrent():
             tower.tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
         case Prototypes():
-            _write_list(folder / "labels.json", tower.labels)
+            write_json(folder / "labels.json", tower.labels)
 
 
 def read(kind: str, settings: Mapping[str, Any], folder: Path) -> Tower:
@@ -89,7 +86,7 @@ def read(kind: str, settings: Mapping[str, Any], folder: Path) -> Tower:
                     blocks=blocks,
                 )
             case "gru" | "lstm":
-                tower = Recurrent(read_fast_tokenizer(folder), RecurrentShape(**settings))
+                tower = Recurrent(read_tokenizer_file(folder), RecurrentShape(**settings))
             case "prototypes":
                 tower = Prototypes(read_json(folder / "labels.json"), weights["table"])
             case _:
@@ -100,23 +97,46 @@ def read(kind: str, settings: Mapping[str, Any], folder: Path) -> Tower:
     return tower
 
 
-def restore(tower: Tower, settings: Mapping[str, Any]) -> Tower:
-    """What the layout of sentence-transformers does not tell of a tower of ours: its dropout and residual blocks."""
-    if not isinstance(tower, Static):
-        return tower
-    layers = [layer for layer in tower.head if isinstance(layer, Dense)]
-    blocks = settings["blocks"]
-    head: list[nn.Module] = [*layers[: len(layers) - 2 * blocks]]
-    pairs = layers[len(layers) - 2 * blocks :]
-    head += [as_residual(first, second) for first, second in zip(pairs[::2], pairs[1::2], strict=True)]
-    tower.head = nn.Sequential(*head)
-    tower.dropout = settings["dropout"]
+def changed(settings: Mapping[str, Any], *, dropout: float | None, max_tokens: int | None) -> dict[str, Any]:
+    """Settings with another dropout and a shorter cut, where the tower has them and they are given."""
+    out = dict(settings)
+    if dropout is not None and "dropout" in out:
+        out["dropout"] = dropout
+    if max_tokens is not None and "max_tokens" in out:
+        out["max_tokens"] = min(max_tokens, out["max_tokens"])
+    return out
+
+
+def restore(tower: Tower, settings: Mapping[str, Any], *, dropout: float | None = None) -> Tower:
+    """What the layout of sentence-transformers does not tell of a tower of ours.
+
+    Args:
+        tower: as read from that layout.
+        settings: as `describe` told them.
+        dropout: replaces the one in the settings.
+
+    Raises:
+        ModelError: the settings belong to another tower.
+    """
+    try:
+        match tower:
+            case Encoder():
+                return tower.prompted(settings["prompt"]) if settings["prompt"] else tower
+            case Static():
+                tower.dropout = settings["dropout"] if dropout is None else dropout
+                tower.head = nn.Sequential(*_with_blocks(tower.head, settings["blocks"]))
+    except (KeyError, ValueError) as error:
+        raise ModelError(f"the settings in embedfit.json do not fit the tower beside it: {error}") from None
     return tower
+
+
+def _with_blocks(head: nn.Sequential, blocks: int) -> list[nn.Module]:
+    """The head with its last 2 x `blocks` dense layers read as residual blocks again."""
+    layers = [layer for layer in head if isinstance(layer, Dense)]
+    first = len(layers) - 2 * blocks
+    pairs = zip(layers[first::2], layers[first + 1 :: 2], strict=True)
+    return [*layers[:first], *(as_residual(*pair) for pair in pairs)]
 
 
 def _count_blocks(layers: nn.Sequential) -> int:
     return sum(isinstance(layer, Residual) for layer in layers)
-
-
-def _write_list(path: Path, names: tuple[str, ...]) -> None:
-    path.write_text(json.dumps(names, ensure_ascii=False, indent=0) + "\n", "utf-8")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["load_pretrained", "locate"]
+__all__ = ["load", "load_pretrained", "locate"]
 
 import os
 import re
@@ -12,25 +12,61 @@ from pathlib import Path
 
 from embedfit.errors import ModelError
 from embedfit.towers.base import Tower
-from embedfit.towers.sentence_transformers import read
+from embedfit.towers.encoder import Encoder
+from embedfit.towers.folder import is_ours, load_ours
+from embedfit.towers.reading import Prompts, read, read_prompts
+from embedfit.towers.two_tower import TwoTower
 
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _PATTERNS = ("*.json", "*.txt", "*.model", "*.safetensors", "*/config.json", "*/*.safetensors", "*/tokenizer.json")
 _TIMEOUT = 10.0
 
 
-def load_pretrained(name: str, *, dropout: float | None = None, max_tokens: int | None = None) -> Tower:
-    """The tower in a model folder or on the hub.
+def load(name: str | os.PathLike[str], *, dropout: float | None = None, max_tokens: int | None = None) -> TwoTower:
+    """Any model: a folder that embedfit saved, one of sentence-transformers or Hugging Face, or a name on the hub.
+
+    Where a model wants different prompts for queries and documents, its two towers share all weights and put them.
 
     Args:
-        name: a folder (sentence-transformers or plain Hugging Face layout), or `organisation/model` on the hub.
+        name: a folder, or `organisation/model` on the hub.
         dropout: replaces the model's own.
         max_tokens: cuts texts shorter than the model itself would.
 
     Raises:
-        ModelError: there is no such model, no network, or the model holds a part that is not understood.
+        ModelError: there is no such model, no network, or the model is broken or not understood.
     """
-    return read(locate(name), dropout=dropout, max_tokens=max_tokens)
+    folder = locate(os.fspath(name))
+    if is_ours(folder):
+        return load_ours(folder, dropout=dropout, max_tokens=max_tokens)
+    tower = read(folder, dropout=dropout, max_tokens=max_tokens)
+    prompts = read_prompts(folder)
+    if prompts == Prompts():
+        return TwoTower(tower)
+    if not isinstance(tower, Encoder):
+        raise ModelError(f"'{name}' wants prompts before its texts, which is not understood for static embeddings")
+    query = tower.prompted(prompts.query)
+    return TwoTower(query, None if prompts.query == prompts.document else query.prompted(prompts.document))
+
+
+def load_pretrained(name: str, *, dropout: float | None = None, max_tokens: int | None = None) -> Tower:
+    """The one tower of a model; where prompts differ by role, the one for queries.
+
+    Args:
+        name: a folder, or `organisation/model` on the hub.
+        dropout: replaces the model's own.
+        max_tokens: cuts texts shorter than the model itself would.
+
+    Raises:
+        ModelError: as `load`; or the model has two different towers.
+    """
+    model = load(name, dropout=dropout, max_tokens=max_tokens)
+    twins = (
+        isinstance(model.query, Encoder) and isinstance(model.document, Encoder) and model.query.is_twin(model.document)
+    )
+    if not model.shared and not twins:
+        hint = "set model.shared = false to use both"
+        raise ModelError(f"'{name}' has two different towers; expected one", hint=hint)
+    return model.query
 
 
 def locate(name: str) -> Path:

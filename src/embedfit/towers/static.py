@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from embedfit.towers import tokenizer as subwords
-from embedfit.towers.bag import Residual, idf, mean_rows, unit_rows
+from embedfit.towers.bag import Residual, embed, idf, unit_rows
 from embedfit.towers.base import Tower
 from embedfit.types import Tokens
 
@@ -58,7 +58,7 @@ class Static(Tower):
 
     def forward(self, tokens: Tokens) -> Float[Tensor, "n e"]:
         """The head of the mean embedding; of the zero vector for an empty text."""
-        return self.head(mean_rows(self.table, tokens, dropout=self.dropout if self.training else 0.0))
+        return embed(self.table, self.head, tokens, dropout=self.dropout if self.training else 0.0)
 
 
 def train_static(
@@ -78,7 +78,10 @@ def train_static(
     tokenizer = subwords.train(texts, vocabulary=vocabulary)
     tokens = subwords.encode(tokenizer, texts, special=False)
     scale = idf(tokens, tokenizer.get_vocab_size())
-    scale[: len(subwords.SPECIAL)] = 0  # an unknown character says nothing until training finds that it does
+    scale[: len(subwords.SPECIAL)] = 0
+    # An unknown character says little until training finds that it does; nothing at all would leave a text of such
+    # characters the zero vector, which has no direction to be turned from.
+    scale[subwords.SPECIAL.index("[UNK]")] = 0.1
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         head = [Residual(dimension, dimension) for _ in range(layers)]
