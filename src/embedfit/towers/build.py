@@ -6,6 +6,8 @@ __all__ = ["KINDS", "build"]
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 from embedfit.errors import ModelError
@@ -82,6 +84,9 @@ def build(
     wanted: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     _check(kind, wanted)
     if kind not in _DEFAULTS:
+        near = get_close_matches(kind, KINDS, n=1, cutoff=0.7)
+        if near and not Path(kind).exists():
+            raise ModelError(f"there is no tower '{kind}'", hint=f"did you mean '{near[0]}'?")
         return load_pretrained(kind, dropout=dropout, max_tokens=max_tokens)
     sizes = asdict(replace(_DEFAULTS[kind], **wanted))
     match kind:

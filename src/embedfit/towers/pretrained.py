@@ -17,7 +17,7 @@ from embedfit.towers.folder import is_ours, load_ours
 from embedfit.towers.reading import Prompts, read, read_prompts
 from embedfit.towers.two_tower import TwoTower
 
-_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 _PATTERNS = ("*.json", "*.txt", "*.model", "*.safetensors", "*/config.json", "*/*.safetensors", "*/tokenizer.json")
 _TIMEOUT = 10.0
 
@@ -82,7 +82,7 @@ def locate(name: str) -> Path:
         raise ModelError(f"'{name}' is a file; expected the folder of a model", hint=f"try '{path.parent}'")
     # "models/minilm" is a path wherever there is a folder "models", "organisation/minilm" a name everywhere else.
     if not _HUB_NAME.fullmatch(name) or (len(path.parts) > 1 and Path(path.parts[0]).is_dir()):
-        raise ModelError(f"no model folder at '{name}'", hint=_nearest(path))
+        raise ModelError(f"no model folder at '{name}'", hint=_near(path) or _there(path))
     return _fetch(name)
 
 
@@ -91,6 +91,7 @@ def _fetch(name: str) -> Path:
     from huggingface_hub.constants import HF_HUB_OFFLINE
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
+    near = _near(Path(name))
     why = "HF_HUB_OFFLINE is set"
     if not HF_HUB_OFFLINE:
         try:
@@ -100,26 +101,32 @@ def _fetch(name: str) -> Path:
         except HfHubHTTPError as error:
             status = error.response.status_code
             if status in (401, 403, 404):
-                raise ModelError(
-                    f"no model folder '{name}', and the hub knows no such model", hint=_nearest(Path(name))
-                ) from None
+                hint = near or "is it private? `hf auth login` lets this machine in"
+                raise ModelError(f"'{name}' is no folder here, and the hub shows no such model", hint=hint) from None
             why = f"the hub answered {status}"
         except Exception as error:  # the hub's client passes on whatever its transport raises
             why = f"the hub cannot be reached ({type(error).__name__})"
     try:
         return Path(snapshot_download(name, allow_patterns=list(_PATTERNS), local_files_only=True))
     except (LocalEntryNotFoundError, OSError, ValueError):
-        near = _nearest(Path(name))
-        hint = f"{near}; or copy the model's folder to this machine and give its path"
+        hint = near or "copy the model's folder to this machine and give its path"
         raise ModelError(f"'{name}' is no folder here, and {why}", hint=hint) from None
 
 
-def _nearest(path: Path) -> str:
-    parent = path.parent
-    while not parent.is_dir():
-        parent = parent.parent
-    there: Sequence[str] = sorted(p.name for p in parent.iterdir() if p.is_dir() and not p.name.startswith("."))
-    near = get_close_matches(path.name, there, n=1, cutoff=0.5)
-    if near:
-        return f"did you mean '{os.path.join(parent, near[0])}'?"
-    return f"in '{parent}' there are the folders {', '.join(there[:8])}" if there else f"'{parent}' holds no folder"
+def _near(path: Path) -> str | None:
+    """A question that names the folder meant, if one is spelled nearly so."""
+    near = get_close_matches(path.name, _folders(path.parent), n=1, cutoff=0.5)
+    return f"did you mean '{path.parent / near[0]}'?" if near else None
+
+
+def _there(path: Path) -> str:
+    """What there is instead, as far down the path as there is anything."""
+    parent = next(folder for folder in path.absolute().parents if folder.is_dir())
+    names = _folders(parent)
+    return f"in '{parent}' there are the folders {', '.join(names[:8])}" if names else f"'{parent}' holds no folder"
+
+
+def _folders(parent: Path) -> Sequence[str]:
+    if not parent.is_dir():
+        return []
+    return sorted(p.name for p in parent.iterdir() if p.is_dir() and not p.name.startswith("."))

@@ -58,9 +58,7 @@ def write(tower: Tower, folder: Path) -> None:
         case Encoder():
             parts.append(("", "Transformer"))
             write_model(tower, folder)
-            write_json(
-                folder / "sentence_bert_config.json", {"max_seq_length": tower.max_tokens, "do_lower_case": False}
-            )
+            write_json(folder / "sentence_bert_config.json", _limits(tower))
             write_json(_part(folder, parts, "Pooling") / "config.json", _pooling(tower))
             prompt = tower.prompt
         case _:
@@ -117,6 +115,10 @@ def _write_modules(folder: Path, parts: Sequence[tuple[str, str]]) -> None:
         for i, (path, name) in enumerate(parts)
     ]
     write_json(folder / "modules.json", entries)
+
+
+def _limits(tower: Encoder) -> Mapping[str, Any]:
+    return {"max_seq_length": tower.max_tokens, "do_lower_case": tower.kept.lower_case}
 
 
 def _pooling(tower: Encoder) -> Mapping[str, Any]:
