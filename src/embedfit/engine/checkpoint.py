@@ -78,21 +78,6 @@ def load(path: Path) -> Checkpoint:
     return Checkpoint(values=values, tensors=tensors)
 
 
-def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimiser's state, flat: "3/exp_avg" is the first moment of the fourth parameter."""
-    state = optimiser.state_dict()["state"]
-    return {f"{i}/{k}": torch.as_tensor(v) for i, values in state.items() for k, v in values.items()}
-
-
-def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """The inverse of `optimiser_tensors`, for an optimiser over the same parameters."""
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, value in tensors.items():
-        index, key = name.split("/")
-        state.setdefault(int(index), {})[key] = value
-    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
-
-
 @contextlib.contextmanager
 def seeded(seed: int, step: int) -> Iterator[None]:
     """Random numbers that depend on (seed, step) alone; the caller's random state is put back afterwards.

@@ -24,11 +24,11 @@ class Family:
 
     Attributes:
         anchor: learning rate at which the learning-rate test begins.
-        table_scale: learning-rate factor of class prototypes and of tables of trained rows.
+        prototype_scale: learning-rate factor of class prototypes.
         batch_size: queries in a step.
         epochs: by kind of data.
         average: share of the run that the average of the weights looks back.
-        trial_share: part of the run that one trial of the learning-rate test may take.
+        betas: of AdamW.
     """
 
     anchor: float
@@ -36,12 +36,13 @@ class Family:
     batch_size: int
     epochs: Mapping[Kind, int]
     average: float
+    betas: tuple[float, float] = (0.9, 0.999)
 
 
 FAMILIES: Mapping[FamilyName, Family] = {
     "bag": Family(
-        anchor=3e-3, prototype_scale=1.0, batch_size=128, average=0.1,
-        epochs={"classes": 20, "pairs": 20, "graded": 10, "collection": 10},
+        anchor=3e-3, prototype_scale=1.0, batch_size=128, average=0.0, betas=(0.9, 0.99),
+        epochs={"classes": 6, "pairs": 10, "graded": 10, "collection": 6},
     ),
     "recurrent": Family(
         anchor=1e-3, prototype_scale=3.0, batch_size=128, average=0.1,
@@ -75,7 +76,8 @@ class Chosen:
         warmup: steps.
         average: share of the run.
         evaluate_every: steps.
-        checkpoint_every: steps.
+        checkpoint_every: steps; None: each minute.
+        betas: of AdamW.
         prototype_scale: learning-rate factor of class prototypes.
         anchor: where the learning-rate test begins.
         candidates: documents each query is compared with, the positive included.
@@ -90,7 +92,8 @@ class Chosen:
     warmup: int
     average: float
     evaluate_every: int
-    checkpoint_every: int
+    checkpoint_every: int | None
+    betas: tuple[float, float]
     prototype_scale: float
     anchor: float
     candidates: int
@@ -155,7 +158,8 @@ def choose(recipe: Recipe, data: Examples, kind: Kind, family: Family) -> Chosen
         warmup=Duration.steps(optim.warmup, steps_per_epoch=per_epoch, batch_size=batch_size, total=steps),
         average=family.average if optim.average == "auto" else optim.average,
         evaluate_every=duration(recipe.run.evaluate_every, 1 / EVALUATIONS),
-        checkpoint_every=duration(recipe.run.checkpoint_every, 1 / EVALUATIONS),
+        checkpoint_every=None if recipe.run.checkpoint_every == "auto" else duration(recipe.run.checkpoint_every, 1),
+        betas=family.betas,
         prototype_scale=family.prototype_scale,
         anchor=family.anchor,
         candidates=candidates,

@@ -99,7 +99,7 @@ def prepare(train_pairs: Pairs, recipe: Recipe, towers: TwoTower | None = None) 
     query_tokens = towers.query.tokenize(data.query_texts)
     if data.catalogue:
         means = class_means(towers, data, query_tokens)
-        towers = TwoTower(towers.query, Prototypes.from_means(data.document_texts, means))
+        towers = TwoTower(towers.query, Prototypes.from_means(data.document_texts, means, parts=towers.query.parts))
     document_tokens = towers.document.tokenize(data.document_texts)
 
     loss = make_loss(chosen, recipe, symmetric=not data.catalogue)
@@ -178,6 +178,7 @@ def fit(
         measure=lambda: measure(model),
         record=record,
         keep=keep,
+        keep_now=_clock(setup.chosen.checkpoint_every),
         due=lambda number: number % max(1, plan.steps // READINGS) == 0,
     )
     try:
@@ -199,6 +200,22 @@ def fit(
     )
 
 
+def _clock(every: int | None) -> Callable[[int], bool]:
+    """When a checkpoint is due: every so many steps, or each minute (what a checkpoint holds does not depend on it)."""
+    last = time.monotonic()
+
+    def due(step: int) -> bool:
+        nonlocal last
+        now = time.monotonic()
+        if step % every if every else now - last < CHECKPOINT_SECONDS:
+            return False
+        last = now
+        return True
+
+    return due
+
+
+CHECKPOINT_SECONDS = 60.0
 READINGS = 60  # times in a run that the probes read a step
 
 
@@ -285,9 +302,9 @@ def _plan(setup: Setup, rate: float) -> Plan:
         warmup=chosen.warmup,
         schedule=optim.schedule,
         max_gradient_norm=optim.max_gradient_norm,
+        betas=chosen.betas,
         average=chosen.average,
         evaluate_every=chosen.evaluate_every,
-        checkpoint_every=chosen.checkpoint_every,
         patience=optim.patience,
         seed=optim.seed,
     )

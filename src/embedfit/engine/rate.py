@@ -7,13 +7,11 @@ __all__ = ["RateTest", "learning_rate_test"]
 import math
 from dataclasses import dataclass, replace
 
-import torch
-
 from embedfit.engine.checkpoint import seeded
 from embedfit.engine.loop import Material, Plan
 from embedfit.engine.step import Objective, loss_of, train_step
 from embedfit.errors import NonFiniteLossError
-from embedfit.optim import Group, factor
+from embedfit.optim import Group, Optimiser, factor
 
 STRIDE = 3.0  # between neighbouring rates; the optimum of Adam is flat over about this range
 REACH = 4  # strides from the anchor, either way
@@ -92,20 +90,16 @@ def _parabola(left: float, middle: float, right: float) -> float:
 
 def _trial(objective: Objective, material: Material, groups: list[Group], plan: Plan) -> float:
     """Train a few steps; the last loss, or infinity when it was not finite."""
-    optimiser = torch.optim.AdamW([Group(**group) for group in groups], lr=0.0, fused=True)  # the optimiser adds to its groups
-    parameters = [p for group in groups for p in group["params"]]
+    optimiser = Optimiser(groups, betas=plan.betas)
     objective.model.train()
     last = math.inf
     for number in range(plan.steps):
         rate = plan.learning_rate * factor(number, total=plan.steps, warmup=max(1, plan.steps // 10), kind="linear")
-        for group in optimiser.param_groups:
-            group["lr"] = rate * group["scale"]
         try:
             with seeded(plan.seed, number):
                 last = train_step(objective, material.batch_of(number, plan), number=number).loss
         except NonFiniteLossError:
             return math.inf
-        torch.nn.utils.clip_grad_norm_(parameters, plan.max_gradient_norm)
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
+        optimiser.clip(plan.max_gradient_norm)
+        optimiser.step(rate)
     return last

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 __all__ = ["read_step"]
 
-import torch
-
 from embedfit.engine.step import Step
+from embedfit.optim import Optimiser
 from embedfit.probes import embedding, gradient, score
 
 
-def read_step(step: Step, optimiser: torch.optim.Optimizer) -> dict[str, float]:
+def read_step(step: Step, optimiser: Optimiser) -> dict[str, float]:
     """Readings of one step, after the optimiser moved."""
     readings = {
-        "update_ratio": gradient.adam_update_ratio(optimiser),
+        "update_ratio": _update_ratio(optimiser),
         "query/effective_rank": embedding.rank_share(step.query),
         "query/mean_direction": embedding.mean_direction(step.query),
     }
@@ -22,3 +21,11 @@ def read_step(step: Step, optimiser: torch.optim.Optimizer) -> dict[str, float]:
         readings |= {k: summary[k] for k in ("positive/mean", "negative/mean", "negative/max") if k in summary}
         readings["in_batch/recall@1"] = score.in_batch_recall(step.scores)
     return readings
+
+
+def _update_ratio(optimiser: Optimiser) -> float:
+    """Norm of the last update over the norm of what it moved; of tables, the rows that the step touched."""
+    whole = [p for p in optimiser.parameters if p not in optimiser.rows]
+    size = sum(float(p.detach().square().sum()) for p in whole)
+    moved = (gradient.adam_update_ratio(optimiser.whole) ** 2 * size if size else 0.0) + optimiser.moved
+    return (moved / (size + optimiser.size)) ** 0.5 if size + optimiser.size else 0.0

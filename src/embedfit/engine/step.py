@@ -62,13 +62,20 @@ def _forward(objective: Objective, batch: Batch) -> tuple[Tensor, Tensor, Scores
     with torch.autocast(device, dtype=objective.precision, enabled=objective.precision != torch.float32):
         query = objective.model.query(batch.query).float()
         document = objective.model.document(batch.document).float()
-    if batch.target is not None:
-        scores = paired_scores(query, document, batch.target)
-    else:
-        scores = score(query, document, batch, objective.known)
+    scores = _score(query, document, batch, objective.known)
     losses = objective.loss(scores)
+    parts = objective.model.query.parts
+    if parts > 1:  # an ensemble in one vector: each part is trained as an embedding of its own
+        pairs = zip(query.chunk(parts, dim=-1), document.chunk(parts, dim=-1), strict=True)
+        losses = sum(objective.loss(_score(q, d, batch, objective.known)) for q, d in pairs) / parts
     mean = (losses * batch.weight).sum() / batch.weight.sum().clamp(min=torch.finfo(torch.float32).tiny)
     return query, document, scores, losses, mean
+
+
+def _score(query: Tensor, document: Tensor, batch: Batch, known: Known | None) -> Scores:
+    if batch.target is not None:
+        return paired_scores(query, document, batch.target)
+    return score(query, document, batch, known)
 
 
 def train_step(objective: Objective, batch: Batch, *, number: int) -> Step:

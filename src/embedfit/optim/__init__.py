@@ -2,6 +2,7 @@
 
 from embedfit.optim.average import Average
 from embedfit.optim.groups import Group, groups
+from embedfit.optim.optimiser import Optimiser
 from embedfit.optim.schedule import factor
 
-__all__ = ["Average", "Group", "factor", "groups"]
+__all__ = ["Average", "Group", "Optimiser", "factor", "groups"]

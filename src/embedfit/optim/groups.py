@@ -27,6 +27,9 @@ class Group(TypedDict):
 # how transformer libraries name their stacked layers: encoder.layer.3., h.3., layers.3., blocks.3.
 _LAYER = re.compile(r"(?:^|\.)(?:layers?|h|blocks?)\.(\d+)\.")
 
+# how our towers name rows that are looked up, and weights of single features
+_TABLE = re.compile(r"(?:^|\.)(?:table|tables\.\d+|gain)$")
+
 
 def groups(
     modules: Mapping[str, nn.Module],
@@ -81,7 +84,7 @@ def groups(
 def _tables(module: nn.Module) -> set[int]:
     """Parameters whose rows are looked up."""
     lookups = {id(m.weight) for m in module.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag)}
-    return lookups | {id(p) for name, p in module.named_parameters() if name.rpartition(".")[2] == "table"}
+    return lookups | {id(p) for name, p in module.named_parameters() if _TABLE.search(name)}
 
 
 def _depths(module: nn.Module) -> dict[str, int]:

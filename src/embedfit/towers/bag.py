@@ -6,7 +6,7 @@ the untrained embedding already ranks as TF-IDF does, up to noise of 1/sqrt(e) (
 
 from __future__ import annotations
 
-__all__ = ["Residual", "embed", "idf", "mean_rows", "unit_rows"]
+__all__ = ["Residual", "embed", "idf", "mean_rows", "survivors", "unit_rows"]
 
 import torch
 import torch.nn.functional as F
@@ -63,15 +63,27 @@ def mean_rows(table: Float[Tensor, "v e"], tokens: Tokens, *, dropout: float = 0
         dropout: share of the features that are left out at random; a text never loses all of them.
     """
     starts = tokens.starts()
+    touched, place = torch.unique(tokens.ids, return_inverse=True)
+    rows = F.embedding(touched, table, sparse=True)  # the gradient then holds these rows alone
     if dropout == 0:
-        return F.embedding_bag(tokens.ids, table, starts, mode="mean")
+        return F.embedding_bag(place, rows, starts, mode="mean")
     text = torch.repeat_interleave(torch.arange(len(tokens), device=table.device), tokens.lengths)
-    kept = (torch.rand(len(tokens.ids), device=table.device) >= dropout).to(table.dtype)
-    number = table.new_zeros(len(tokens)).index_add_(0, text, kept)
-    emptied = number == 0
-    kept = torch.where(emptied[text], 1.0, kept)
-    number = torch.where(emptied, tokens.lengths.to(table.dtype), number).clamp_min(1)
-    return F.embedding_bag(tokens.ids, table, starts, mode="sum", per_sample_weights=kept / number[text])
+    kept = survivors(text, len(tokens), dropout)
+    number = table.new_zeros(len(tokens)).index_add_(0, text, kept).clamp_min(1)
+    return F.embedding_bag(place, rows, starts, mode="sum", per_sample_weights=kept / number[text])
+
+
+def survivors(text: Int[Tensor, " t"], count: int, dropout: float) -> Float[Tensor, " t"]:
+    """1 for features that stay, 0 for those left out at random; a text never loses all of them.
+
+    Args:
+        text: which text each feature belongs to.
+        count: number n of texts.
+        dropout: share left out.
+    """
+    kept = (torch.rand(text.shape, device=text.device) >= dropout).float()
+    left = kept.new_zeros(count).index_add_(0, text, kept)
+    return torch.where((left == 0)[text], 1.0, kept)
 
 
 def idf(tokens: Tokens, size: int) -> Float[Tensor, " v"]:

@@ -25,11 +25,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from embedfit.errors import ModelError
+from embedfit.towers.bag import survivors
 from embedfit.towers.base import Tower
 from embedfit.towers.features import Features, family
 from embedfit.types import Tokens
 
-HASHED = 16_384
+HASHED = 4_096
 """Rows that rare and unseen features share."""
 
 
@@ -90,11 +91,13 @@ class Ngram(Tower):
         text = torch.repeat_interleave(torch.arange(len(tokens), device=tokens.ids.device), tokens.lengths)
         weight = self._weights(tokens, text)
         out = []
+        touched, place = torch.unique(tokens.ids, return_inverse=True)
         for table, gain in zip(self.tables, self.gain, strict=True):
             kept = weight * (1 + gain[tokens.ids])
             if self.training and self.dropout:
-                kept = kept * _survivors(text, len(tokens), self.dropout)
-            part = F.embedding_bag(tokens.ids, table, tokens.starts(), mode="sum", per_sample_weights=kept)
+                kept = kept * survivors(text, len(tokens), self.dropout)
+            rows = F.embedding(touched, table, sparse=True)  # the gradient then holds these rows alone
+            part = F.embedding_bag(place, rows, tokens.starts(), mode="sum", per_sample_weights=kept)
             out.append(F.normalize(part, dim=-1))
         return torch.cat(out, dim=-1) / self.parts**0.5
 
@@ -119,13 +122,6 @@ class Ngram(Tower):
             return known
 
         return [list(dict.fromkeys(chain.from_iterable(self.features.numbers(text, word, other)))) for text in texts]
-
-
-def _survivors(text: Tensor, count: int, dropout: float) -> Tensor:
-    """1 for features that stay, 0 for those left out; a text never loses all of them."""
-    kept = (torch.rand(text.shape, device=text.device) >= dropout).float()
-    left = torch.zeros(count, device=text.device).index_add_(0, text, kept)
-    return torch.where((left == 0)[text], 1.0, kept)
 
 
 def train_ngram(

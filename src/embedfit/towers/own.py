@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from embedfit.errors import ModelError
@@ -36,12 +37,12 @@ def describe(tower: Tower) -> tuple[str, dict[str, Any]]:
         case Encoder():
             return "encoder", {"prompt": tower.prompt}
         case Ngram():
-            settings = {"features": asdict(tower.features), "max_tokens": tower.max_tokens, "dropout": tower.dropout}
-            return "ngram", {**settings, "blocks": _count_blocks(tower.blocks)}
+            settings = {"max_tokens": tower.max_tokens, "dropout": tower.dropout}
+            return "ngram", {"features": asdict(tower.features), **settings}
         case Recurrent():
             return tower.shape.cell, asdict(tower.shape)
         case Prototypes():
-            return "prototypes", {}
+            return "prototypes", {"parts": tower.parts}
     raise ModelError(
         f"a tower of class {type(tower).__name__} cannot be saved", hint="save its weights in your own code"
     )
@@ -75,20 +76,20 @@ def read(kind: str, settings: Mapping[str, Any], folder: Path) -> Tower:
     try:
         match kind:
             case "ngram":
-                table = weights["table"]
-                blocks = [Residual(table.shape[1], table.shape[1]) for _ in range(settings["blocks"])]
+                tables = sorted((name for name in weights if name.startswith("tables.")), key=lambda n: int(n[7:]))
                 tower = Ngram(
                     Features(**settings["features"]),
                     read_json(folder / "vocabulary.json"),
-                    table,
+                    idf=weights["idf"],
+                    spelling=weights["spelling"],
+                    table=torch.stack([weights[name] for name in tables]),
                     max_tokens=settings["max_tokens"],
                     dropout=settings["dropout"],
-                    blocks=blocks,
                 )
             case "gru" | "lstm":
                 tower = Recurrent(read_tokenizer_file(folder), RecurrentShape(**settings))
             case "prototypes":
-                tower = Prototypes(read_json(folder / "labels.json"), weights["table"])
+                tower = Prototypes(read_json(folder / "labels.json"), weights["table"], parts=settings["parts"])
             case _:
                 raise ModelError(f"'{folder}' holds a tower of kind '{kind}', which this version does not know")
         tower.load_state_dict(weights)

@@ -22,6 +22,7 @@ class Prototypes(Tower):
     Args:
         labels: names of the classes, all different.
         table: their embeddings, in the same order; becomes a trained parameter.
+        parts: of the embeddings they are compared with; each part is scaled to length 1 / sqrt(parts).
 
     Raises:
         ModelError: a label is named twice, or labels and rows are not equally many.
@@ -29,7 +30,7 @@ class Prototypes(Tower):
 
     max_tokens = 1
 
-    def __init__(self, labels: Sequence[str], table: Float[Tensor, "c e"]) -> None:
+    def __init__(self, labels: Sequence[str], table: Float[Tensor, "c e"], *, parts: int = 1) -> None:
         super().__init__()
         if len(labels) != len(table):
             raise ModelError(
@@ -41,16 +42,17 @@ class Prototypes(Tower):
             twice = next(label for i, label in enumerate(self.labels) if self._number[label] != i)
             raise ModelError(f"label '{twice}' is named twice", hint="one prototype per class")
         self.dimension = table.shape[1]
+        self.parts = parts
         self.table = nn.Parameter(table.detach().clone().float())
 
     @classmethod
-    def from_means(cls, labels: Sequence[str], means: Float[Tensor, "c e"]) -> Prototypes:
+    def from_means(cls, labels: Sequence[str], means: Float[Tensor, "c e"], *, parts: int = 1) -> Prototypes:
         """Prototypes that start at the direction of the class means of some embeddings.
 
         Means of unit vectors are shorter for scattered classes; similarity ignores that, yet the same step would turn
-        a short row much further than a long one. So all rows start at length 1.
+        a short row much further than a long one. So all parts of all rows start at length 1.
         """
-        return cls(labels, nn.functional.normalize(means.detach().float(), dim=1))
+        return cls(labels, _unit_parts(means.detach().float(), parts), parts=parts)
 
     def tokenize(self, texts: Sequence[str]) -> Tokens:
         """The number of each label.
@@ -75,4 +77,9 @@ class Prototypes(Tower):
 
     def forward(self, tokens: Tokens) -> Float[Tensor, "n e"]:
         """The prototypes of the labels."""
-        return nn.functional.embedding(tokens.ids, self.table)
+        rows = nn.functional.embedding(tokens.ids, self.table)
+        return rows if self.parts == 1 else _unit_parts(rows, self.parts) / self.parts**0.5
+
+
+def _unit_parts(rows: Float[Tensor, "n e"], parts: int) -> Float[Tensor, "n e"]:
+    return nn.functional.normalize(rows.unflatten(1, (parts, -1)), dim=-1).flatten(1)
