@@ -9,7 +9,7 @@ import pytest
 from worlds import classes, collection, graded, lookup, oracle, pairs, random_encoder
 
 from embedfit.errors import DataError, ModelError
-from embedfit.evaluate import compare, evaluate, main_metric
+from embedfit.evaluate import compare, evaluate, evaluate_bare, main_metric
 from embedfit.evaluate.scope import out_of_scope
 
 
@@ -52,7 +52,7 @@ def test_known_phrasings_go_through_the_query_tower_and_documents_through_the_ot
 
         return encode
 
-    evaluate(tower("query"), tower("document"), held_out, known=known, keys="phrasings", details=False)
+    evaluate_bare(tower("query"), tower("document"), held_out, known=known, keys="phrasings")
     assert all(text.startswith("ask") for text in seen["query"])
     assert all(text.startswith("standard") for text in seen["document"])
     assert any(text.startswith("ask0") for text in seen["query"])
@@ -160,7 +160,7 @@ def test_the_same_seed_gives_the_same_evaluation_and_blocks_of_detail_can_be_lef
         k: v for k, v in again.values.items() if k != "seconds"
     }
     assert first.samples == again.samples
-    bare = evaluate(random_encoder(), random_encoder(), held_out, known=known, seed=3, details=False)
+    bare = evaluate_bare(random_encoder(), random_encoder(), held_out, known=known, seed=3)
     assert bare.value == first.value
     assert not bare.samples
     assert not any(name.startswith(("lexical", "fused")) for name in bare.values)
@@ -200,7 +200,7 @@ def test_empty_texts_match_nothing_and_are_no_error():
 
 def test_only_the_same_questions_can_be_compared():
     encode = random_encoder()
-    a, b = (evaluate(encode, encode, pairs(*rows), details=False) for rows in faq(6))
+    a, b = (evaluate_bare(encode, encode, pairs(*rows)) for rows in faq(6))
     with pytest.raises(DataError, match="asked different things"):
         compare(a, b)
     with pytest.raises(DataError, match="not measured"):

@@ -6,6 +6,6 @@ Heavy libraries (faiss, scikit-learn) are imported by the functions that need th
 from __future__ import annotations
 
 from embedfit.evaluate.compare import compare
-from embedfit.evaluate.held_out import Evaluation, evaluate, main_metric
+from embedfit.evaluate.held_out import Evaluation, evaluate, evaluate_bare, main_metric
 
-__all__ = ["Evaluation", "compare", "evaluate", "main_metric"]
+__all__ = ["Evaluation", "compare", "evaluate", "evaluate_bare", "main_metric"]

@@ -7,11 +7,11 @@ Axes: q queries, n pairs.
 
 from __future__ import annotations
 
-__all__ = ["Evaluation", "evaluate", "main_metric"]
+__all__ = ["Evaluation", "evaluate", "evaluate_bare", "main_metric"]
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -85,10 +85,9 @@ def evaluate(
     known: Pairs | None = None,
     keys: Keys | None = None,
     how: How = "blend",
-    details: bool = True,
     seed: int = 0,
 ) -> Evaluation:
-    """Measure a model on held-out rows.
+    """Measure a model on held-out rows, beside the lexical baselines, and keep evidence.
 
     Args:
         encode_query: texts to unit rows, float32 [n, e].
@@ -97,27 +96,48 @@ def evaluate(
         known: the rows the model was trained on; their documents and phrasings are candidates.
         keys: how candidates are found: see `embedfit.evaluate.tasks.task_of`.
         how: how several phrasings of a candidate become one score: see `embedfit.evaluate.faq`.
-        details: also measure the baselines and collect samples; without, only the model's metrics (during training).
         seed: of the bootstrap and of the samples.
 
     Raises:
         DataError: the rows cannot be evaluated.
         ModelError: an encoder gave something other than finite unit rows.
     """
+    return _measured((encode_query, encode_document), pairs, known, keys, how, seed, details=True)
+
+
+def evaluate_bare(
+    encode_query: Encode,
+    encode_document: Encode,
+    pairs: Pairs,
+    *,
+    known: Pairs | None = None,
+    keys: Keys | None = None,
+    how: How = "blend",
+    seed: int = 0,
+) -> Evaluation:
+    """The model's own metrics only, without baselines and samples: for the evaluations during training.
+
+    Arguments and errors are those of `evaluate`.
+    """
+    return _measured((encode_query, encode_document), pairs, known, keys, how, seed, details=False)
+
+
+def _measured(
+    encoders: tuple[Encode, Encode],
+    pairs: Pairs,
+    known: Pairs | None,
+    keys: Keys | None,
+    how: How,
+    seed: int,
+    *,
+    details: bool,
+) -> Evaluation:
     start = time.perf_counter()
     if pairs.kind == "graded":
-        out = _graded(encode_query, encode_document, pairs, known, details, seed)
+        out = _graded(*encoders, pairs, known, details, seed)
     else:
-        out = _retrieval(encode_query, encode_document, pairs, task_of(pairs, known, keys), how, details, seed)
-    values = {**out.values, "seconds": time.perf_counter() - start}
-    return Evaluation(
-        metric=out.metric,
-        values=values,
-        samples=out.samples,
-        verdict=out.verdict,
-        queries=out.queries,
-        per_query=out.per_query,
-    )
+        out = _retrieval(*encoders, pairs, task_of(pairs, known, keys), how, details, seed)
+    return replace(out, values={**out.values, "seconds": time.perf_counter() - start})
 
 
 def _retrieval(

@@ -106,9 +106,10 @@ def _pairs(pairs: Pairs, known: Pairs | None, keys: Keys) -> Task:
         queries=asked,
         relevant=relevant,
         candidates=list(documents.values()),
-        documents=list(enumerate(documents.values())),
-        phrasings=phrasings if keys == "phrasings" else [],
-        phrased=True,
+        keys=[
+            *((i, text, False) for i, text in enumerate(documents.values())),
+            *((i, text, True) for i, text in phrasings if keys == "phrasings"),
+        ],
         itself={name: number[name] for name in asked if name in number},
         known=() if known is None else known.table["query"].to_list(),
     )
@@ -138,9 +139,10 @@ def _collection(pairs: Pairs, known: Pairs | None, keys: Keys) -> Task:
         queries=asked,
         relevant=relevant,
         candidates=texts,
-        documents=list(enumerate(texts)),
-        phrasings=phrasings if keys == "phrasings" else [],
-        phrased=True,
+        keys=[
+            *((i, text, False) for i, text in enumerate(texts)),
+            *((i, text, True) for i, text in phrasings if keys == "phrasings"),
+        ],
         itself={name: number[name] for name in asked if name in number},
         known=() if known is None else known.table["query"].to_list(),
     )
@@ -158,10 +160,11 @@ def _classes(pairs: Pairs, known: Pairs | None, keys: Keys) -> Task:
         queries={str(i): text for i, (text, _) in enumerate(rows)},
         relevant={str(i): {number.get(label, -1): 1.0} for i, (_, label) in enumerate(rows)},
         candidates=labels,
-        documents=[(number[n], t) for n, t in titles.items() if n in number and (has_titles or keys == "documents")],
-        phrasings=[(number[label], text) for label, text in phrasings],
-        # where the classes have no text of their own, their phrasings are the documents the model was trained on
-        phrased=has_titles,
+        keys=[
+            *((number[n], t, False) for n, t in titles.items() if has_titles or keys == "documents"),
+            # where the classes have no text of their own, their phrasings are the documents the model was trained on
+            *((number[label], text, has_titles) for label, text in phrasings),
+        ],
         itself={},
         known=() if known is None else known.table["text"].to_list(),
     )
@@ -183,9 +186,7 @@ def _task(
     queries: Mapping[str, str],
     relevant: Mapping[str, Mapping[int, float]],
     candidates: list[str],
-    documents: list[tuple[int, str]],
-    phrasings: list[tuple[int, str]],
-    phrased: bool,
+    keys: list[tuple[int, str, bool]],
     itself: Mapping[str, int],
     known: Iterable[str],
 ) -> Task:
@@ -194,12 +195,12 @@ def _task(
         raise DataError(
             f"none of {len(queries)} held-out queries has a relevant document", hint="give rows with relevance > 0"
         )
-    keys = dict.fromkeys(documents, False)
-    for owner, text in phrasings:
-        keys.setdefault((owner, text), phrased)
     if not keys:
         raise DataError("there is nothing to find: no candidates", hint="pass known=the training rows")
-    order = sorted(keys.items(), key=lambda item: item[0][0])
+    side: dict[tuple[int, str], bool] = {}
+    for owner, text, phrased in keys:
+        side.setdefault((owner, text), phrased)
+    order = sorted(side.items(), key=lambda item: item[0][0])
     triples = [(i, c, g) for i, name in enumerate(asked) for c, g in relevant[name].items()]
     seen = {normalise(text) for text in known}
     own = [itself.get(name, -1) for name in asked]
