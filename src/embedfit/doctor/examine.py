@@ -83,7 +83,9 @@ def _sum_up(run: Run, findings: list[Finding]) -> tuple[Verdict, str]:
     skipped = sum(f.outcome is Outcome.SKIPPED for f in findings)
     if skipped:
         return "cannot-tell", f"nothing found by the checks that were asked for; {skipped} were not run"
-    return "healthy", f"{name} is {float(value):.3f} on held-out rows{_beside(run)}, and nothing speaks against it"
+    hints = sum(f.outcome is Outcome.WATCH for f in findings)
+    rest = "and nothing speaks against it" if not hints else f"with {hints} thing{'s' * (hints > 1)} worth a look"
+    return "healthy", f"{name} is {float(value):.3f} on held-out rows{_beside(run)}, {rest}"
 
 
 def _beside(run: Run) -> str:
