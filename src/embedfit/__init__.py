@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from embedfit.api import TrainedRun, diagnose, evaluate, fit, load, load_run
+    from embedfit.api import TrainedRun, diagnose, fit, load, load_run, measure
     from embedfit.data import read, split
     from embedfit.data.audit import audit
     from embedfit.data.demo import demo
@@ -28,10 +28,10 @@ __all__ = [
     "audit",
     "demo",
     "diagnose",
-    "evaluate",
     "fit",
     "load",
     "load_run",
+    "measure",
     "read",
     "split",
 ]
@@ -45,10 +45,10 @@ _HOME = {
     "audit": "embedfit.data.audit",
     "demo": "embedfit.data.demo",
     "diagnose": "embedfit.api",
-    "evaluate": "embedfit.api",
     "fit": "embedfit.api",
     "load": "embedfit.api",
     "load_run": "embedfit.api",
+    "measure": "embedfit.api",
     "read": "embedfit.data",
     "split": "embedfit.data",
 }

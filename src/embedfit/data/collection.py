@@ -163,7 +163,7 @@ def _unique_ids(rows: pl.DataFrame, id_: str, text: str, name: str) -> tuple[pl.
     clashing = repeated.group_by(id_, maintain_order=True).agg(pl.col(text).n_unique()).filter(pl.col(text) > 1)
     if clashing.height:
         raise DataError(
-            f"{name}: {_ids(clashing[id_])} each stand{'s' if clashing.height == 1 else ''} for different texts",
+            f"{name}: {_ids(clashing[id_])} stand{'s' if clashing.height == 1 else ''} for different texts",
             hint=f"every {id_} needs one text",
         )
     unique = rows.unique(id_, keep="first", maintain_order=True)

@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.csv as arrow_csv
 
 from embedfit.data.paths import format_of
-from embedfit.data.textfile import open_text, quotes_are_clean, utf8_chunks
+from embedfit.data.textfile import open_text, survey, utf8_chunks
 from embedfit.errors import BadRow, DataError
 
 _BLOCK = 1 << 24  # bytes that pyarrow parses at once; a longer row sends the file the slow way
@@ -42,6 +42,7 @@ class Dialect:
         delimiter: one character.
         quoting: False when quotation marks are ordinary characters.
         sound: True when pyarrow and Python's csv see the same cells.
+        newline: "" when a carriage return ends a line too, "\\n" when only a line feed does.
         header: names of the columns.
         notes: what was found out by looking.
     """
@@ -51,6 +52,7 @@ class Dialect:
     delimiter: str
     quoting: bool = True
     sound: bool = True
+    newline: str = ""
     header: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -67,12 +69,13 @@ def dialect_of(path: Path, encoding: str) -> Dialect:
         raise DataError(f"{path} is empty", hint="the first line names the columns, every other line is a row")
     with suppress(UnicodeDecodeError, OSError, EOFError):  # the complete survey below says what is wrong, and where
         found = _sniffed(found)
-    clean = quotes_are_clean(utf8_chunks(path, encoding), found.delimiter)
-    literal = found.delimiter == "\t" and not clean
+    seen = survey(utf8_chunks(path, encoding), found.delimiter)
+    literal = found.delimiter == "\t" and not seen.clean_quotes
     if literal:
         # Most programs that write tab-separated text never quote; a mark that closes nothing proves it.
         found = replace(found, notes=(*found.notes, f"{path}: quotation marks are ordinary characters of this file"))
-    found = replace(found, quoting=not literal, sound=(clean or literal) and codecs.lookup(encoding).name == "utf-8")
+    sound = (seen.clean_quotes or literal) and not seen.stray_returns and codecs.lookup(encoding).name == "utf-8"
+    found = replace(found, quoting=not literal, sound=sound, newline="\n" if seen.stray_returns else "")
     header = next((cells for _, cells in records(found) if not isinstance(cells, str)), [])
     twice = [name for name, n in Counter(header).items() if n > 1]
     if twice:
@@ -114,7 +117,7 @@ def records(dialect: Dialect) -> Iterator[tuple[int, list[str] | str]]:
 
     After broken quoting reading goes on at the next physical line, so that one stray mark costs one row.
     """
-    with open_text(dialect.path, dialect.encoding) as file, _long_cells():
+    with open_text(dialect.path, dialect.encoding, dialect.newline) as file, _long_cells():
         waiting: deque[str] = deque()
         taken: list[str] = []
 
@@ -136,19 +139,20 @@ def records(dialect: Dialect) -> Iterator[tuple[int, list[str] | str]]:
             except StopIteration:
                 return
             except csv.Error as error:
-                unclosed = "unexpected end" in str(error)
-                yield (
-                    line,
-                    "a quotation mark is opened and never closed"
-                    if unclosed
-                    else "text after a closing quotation mark",
-                )
+                yield line, _why(error)
                 waiting.extendleft(reversed(taken[1:]))
                 line, reader = line + 1, reader_of(lines())
                 continue
             if cells:
                 yield line, cells
             line += len(taken)
+
+
+def _why(error: csv.Error) -> str:
+    said = str(error)
+    if "unexpected end" in said:
+        return "a quotation mark is opened and never closed"
+    return "a carriage return inside an unquoted cell" if "new-line" in said else "text after a closing quotation mark"
 
 
 @contextmanager

@@ -137,7 +137,8 @@ def _typed(part: Part, role: str, column: str) -> pl.Expr:
 def _unfolded(frame: pl.DataFrame, sources: dict[str, str]) -> tuple[pl.DataFrame, dict[str, str]]:
     """Several positives become several rows, several negatives several columns."""
     if "positive" in sources and isinstance(frame.schema["positive"], pl.List):
-        frame = frame.explode("positive")
+        several = pl.when(pl.col("positive").list.len() > 0).then("positive")  # an empty list becomes one null
+        frame = frame.with_columns(positive=several).explode("positive")
     plain = {role: column for role, column in sources.items() if not role.startswith("negative_")}
     negatives: list[tuple[pl.Expr, str]] = []
     for role, column in sources.items():

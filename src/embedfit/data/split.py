@@ -139,7 +139,11 @@ def _priorities(pairs: Pairs, groups: pl.Series, seed: int) -> pl.DataFrame:
     members = pl.DataFrame([groups, pairs.table["label"]]).unique().join(table, on="group")
     labels = members.select("label").unique()
     labels = labels.with_columns(offset=_hashes(labels["label"], seed))
-    members = members.join(labels, on="label").sort("hash", "group")
+    # A text under several labels comes last in each of its classes: it is a poor question to be examined on, and kept in
+    # training it serves all of them.
+    members = (
+        members.join(labels, on="label").with_columns(labels=pl.len().over("group")).sort("labels", "hash", "group")
+    )
     rank, size = pl.int_range(pl.len()).over("label"), pl.len().over("label")
     members = members.with_columns(priority=(rank + pl.col("offset")) / size, eligible=rank < size - 1)
     return members.group_by("group").agg(pl.col("rows").first(), pl.col("priority").min(), pl.col("eligible").all())

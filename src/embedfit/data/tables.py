@@ -151,8 +151,8 @@ def _json_lines(files: Sequence[Path], encoding: str) -> Table:
     if empty:
         raise DataError(f"{empty[0]} is empty", hint="every line is one JSON object")
     columns = tuple(dict.fromkeys(key for keys, _ in first for key in keys))
-    if not columns:
-        line, why = next(objects.json_lines(files[0], encoding))
+    line, why = next(objects.json_lines(files[0], encoding))
+    if not columns and isinstance(why, str):
         raise DataError(f"{BadRow(str(files[0]), line, '', str(why))}", hint="every line is one JSON object")
 
     def load(columns: Sequence[str], lists: Collection[str]) -> list[Part]:

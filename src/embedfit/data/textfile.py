@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["open_text", "quotes_are_clean", "utf8_chunks"]
+__all__ = ["Survey", "open_text", "survey", "utf8_chunks"]
 
 import codecs
 import gzip
 import io
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, TextIO
 
 import numpy as np
 
@@ -20,17 +20,17 @@ _CHUNK = 1 << 22
 _QUOTE, _NEWLINE, _RETURN = 0x22, 0x0A, 0x0D
 
 
-def open_bytes(path: Path) -> BinaryIO:
+def open_bytes(path: Path) -> io.BufferedReader | gzip.GzipFile:
     """The bytes of a file, unpacked if its name ends in .gz."""
     try:
-        return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
+        return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
     except OSError as error:
         raise DataError(
             f"cannot read {path}: {error.strerror}", hint="check that it is a file and may be read"
         ) from error
 
 
-def open_text(path: Path, encoding: str, newline: str = "") -> TextIO:
+def open_text(path: Path, encoding: str, newline: str = "") -> io.TextIOWrapper:
     """The text of a file with its line ends as they are; a byte-order mark is not part of the text.
 
     Args:
@@ -70,17 +70,31 @@ def utf8_chunks(path: Path, encoding: str) -> Iterator[bytes]:
             line += chunk.count(b"\n")
 
 
-def quotes_are_clean(chunks: Iterable[bytes], delimiter: str) -> bool:
-    """Whether every quotation mark opens, closes or is doubled inside a quoted cell (RFC 4180).
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What one look over a delimited file tells.
 
-    Where it is so, every CSV reader sees the same cells; where it is not, readers differ and lose rows silently.
+    Attributes:
+        clean_quotes: every quotation mark opens, closes or is doubled inside a quoted cell (RFC 4180). Where it is so,
+            every CSV reader sees the same cells; where it is not, readers differ and lose rows silently.
+        stray_returns: lines end in line feeds, and carriage returns stand elsewhere too.
     """
+
+    clean_quotes: bool
+    stray_returns: bool
+
+
+def survey(chunks: Iterable[bytes], delimiter: str) -> Survey:
+    """Look over the text of a delimited file, given as UTF-8 in chunks of any size."""
     outside = np.array([ord(delimiter), _NEWLINE, _RETURN], dtype=np.uint8)
-    clean, opened = True, 0
+    clean, opened, returns, feeds = True, 0, 0, 0
     carried = b"\n"  # a mark is judged by both neighbours: the last byte waits for the next chunk
     for chunk in chain(chunks, (b"\n\n",)):
-        window = np.frombuffer(carried + chunk, dtype=np.uint8)
-        carried = window[-2:].tobytes()
+        text = carried + chunk
+        window = np.frombuffer(text, dtype=np.uint8)
+        carried = text[-2:]
+        returns += text.count(b"\r", 1, -1) - text.count(b"\r\n", 1)
+        feeds += chunk.count(b"\n")
         at = np.flatnonzero(window[1:-1] == _QUOTE) + 1
         if not clean or not len(at):
             continue
@@ -90,10 +104,11 @@ def quotes_are_clean(chunks: Iterable[bytes], delimiter: str) -> bool:
         starts = np.isin(left, outside) | (left == _QUOTE)
         ends = np.isin(right, outside) | (right == _QUOTE)
         clean = bool(np.where(opening, starts, ends).all())
-    return clean and not opened
+    added = 2  # the line feeds appended above
+    return Survey(clean_quotes=clean and not opened, stray_returns=returns > 0 and feeds > added)
 
 
-def _read(file: BinaryIO, path: Path) -> bytes:
+def _read(file: io.BufferedReader | gzip.GzipFile, path: Path) -> bytes:
     try:
         return file.read(_CHUNK)
     except (OSError, EOFError) as error:

@@ -15,6 +15,7 @@ from markupsafe import Markup
 from embedfit.report.plots import Bar, Curve, Level, Point, curves, histograms, intervals, scatter
 from embedfit.run import Run
 
+BESIDE = {"lexical": ("lexical baseline", "baseline"), "fused": ("both together", "other")}
 SMOOTH = 25  # readings under the moving median of a noisy curve, at most
 
 
@@ -48,8 +49,9 @@ def result_bars(run: Run) -> list[Bar]:
     names = [("this model", metric, "model")]
     for key in run.evaluation:
         baseline = key.removesuffix(f"/{metric}")
-        if metric and baseline != key:
-            names.append((baseline if baseline != "lexical" else "lexical baseline", key, "baseline"))
+        if metric and baseline not in (key, "chance"):  # chance is so far away that it would squeeze the rest
+            label, role = BESIDE.get(baseline, (baseline, "baseline"))
+            names.append((label, key, role))
     bars = [bar for label, key, role in names if (bar := _bar(run.evaluation, label, key, role)) is not None]
     return bars if bars and bars[0].role == "model" else []
 
@@ -74,8 +76,8 @@ def training_figures(run: Run) -> list[Figure]:
 
 
 def geometry_figures(run: Run) -> list[Figure]:
-    """Recall against k, similarities, singular values."""
-    return [_recall(run), _similarity(run), _spectrum(run)]
+    """Recall against k, similarities, singular values, and answers by coverage where they were measured."""
+    return [_recall(run), _similarity(run), _spectrum(run), *([covered] if (covered := _coverage(run)) else [])]
 
 
 def map_figure(run: Run) -> Figure:
@@ -188,6 +190,21 @@ def _spectrum(run: Run) -> Figure:
     return Figure(
         title=title, svg=svg, words=f"Of the centred unit embeddings{beside}. A cliff means unused directions."
     )
+
+
+def _coverage(run: Run) -> Figure | None:
+    points = sorted(
+        (coverage, precision)
+        for row in _rows(run.samples.get("coverage_curve"))
+        if (coverage := _number(row.get("coverage"))) is not None
+        and (precision := _number(row.get("precision"))) is not None
+    )
+    if not points:
+        return None
+    line, words = Curve(label="", points=points), "share of the queries answered"
+    svg = curves([line], description="Precision against coverage", x_label=words, small=True, from_zero=False)
+    words = "Share of right answers when only the surest are given."
+    return Figure(title="Answering only when sure", svg=svg, words=words)
 
 
 def _bar(evaluation: Mapping[str, Any], label: str, key: str, role: str) -> Bar | None:

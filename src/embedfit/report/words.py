@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 __all__ = [
+    "Cell",
     "Fact",
+    "Mistakes",
     "audit_findings",
     "command",
     "count",
@@ -41,6 +43,23 @@ class Fact:
     label: str
     key: str
     value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """A cell of a table: its text and a small note behind it."""
+
+    text: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mistakes:
+    """A table of mistakes and how to read it."""
+
+    words: str
+    heads: tuple[str, ...]
+    rows: list[tuple[Cell, ...]]
 
 
 def trained(run: Run) -> str:
@@ -160,14 +179,34 @@ def left_out(run: Run) -> list[dict[str, str]]:
     return [{name: show(name, row.get(name)) for name in names} for row in _rows(run.samples.get("left_out"))]
 
 
-def mistakes(run: Run) -> list[dict[str, str]]:
-    """The worst held-out mistakes: query, expected, got, with scores and rank where they are known."""
-    told = []
-    for row in _rows(run.samples.get("worst")):
-        texts = {name: str(row.get(name, "")) for name in ("query", "expected", "got")}
-        scores = {name: show(name, row.get(name)) for name in ("score_expected", "score_got", "rank")}
-        told.append({**texts, **scores})
-    return told
+def mistakes(run: Run) -> Mistakes:
+    """The worst held-out mistakes as a table; graded pairs have other columns than queries with answers."""
+    rows = _rows(run.samples.get("worst"))
+    if run.facts.get("metric") == "spearman":
+        return Mistakes(
+            words="Pairs whose cosine puts them furthest from the place that their grade gives them.",
+            heads=("first sentence", "second sentence", "grade and cosine", "places apart"),
+            rows=[
+                (_cell(row, "query"), _cell(row, "expected"),
+                 Cell(text=f"{show('', row.get('score_expected'))} and {show('', row.get('score_got'))}"),
+                 _cell(row, "rank"))
+                for row in rows
+            ],
+        )  # fmt: skip
+    return Mistakes(
+        words="Held-out queries whose right answer came far behind a wrong one. "
+        "Read them: sometimes it is the label that is wrong.",
+        heads=("query", "expected", "got", "rank"),
+        rows=[
+            (_cell(row, "query"), _cell(row, "expected", "score_expected"), _cell(row, "got", "score_got"),
+             _cell(row, "rank"))
+            for row in rows
+        ],
+    )  # fmt: skip
+
+
+def _cell(row: Mapping[str, Any], name: str, note: str = "") -> Cell:
+    return Cell(text=show(name, row.get(name)), note=show(note, row.get(note)))
 
 
 def command(run: Run) -> str:

@@ -18,17 +18,20 @@ from embedfit.towers import tokenizer as subwords
 from embedfit.towers.encoder import Encoder, Kept
 from embedfit.towers.files import missing_weights
 
-_TOKENIZER_FILES = (
+_VOCABULARY_FILES = (
     "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
     "vocab.txt",
     "vocab.json",
-    "merges.txt",
     "sentencepiece.bpe.model",
     "spiece.model",
     "tokenizer.model",
+)
+_TOKENIZER_FILES = (
+    *_VOCABULARY_FILES,
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "merges.txt",
 )
 _DROPOUTS = (
     "hidden_dropout_prob",
@@ -95,6 +98,9 @@ def read_tokenizer(
     """
     from transformers import AutoTokenizer
 
+    if not any((folder / name).is_file() for name in _VOCABULARY_FILES):
+        # transformers 5 would go on with an empty vocabulary, where every word is unknown.
+        raise ModelError(f"'{folder}' has no tokeniser", hint="expected a tokenizer.json; was the folder copied whole?")
     try:
         with _quiet():
             whole = AutoTokenizer.from_pretrained(folder, local_files_only=True, use_fast=True)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 __all__ = ["SPECIAL", "UNLIMITED", "count", "encode", "limit", "read_limit", "train"]
 
+import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -21,6 +23,8 @@ from embedfit.types import Tokens
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 """Ids 0 to 4 of every tokeniser trained here."""
 
+_PHRASE = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f]{3,}")
+
 UNLIMITED = 1_000_000_000
 """A length that no text has."""
 
@@ -29,7 +33,7 @@ def train(texts: Sequence[str], *, vocabulary: int, frame: bool = False) -> Toke
     """Learn sub-words by byte-pair encoding (Sennrich et al. 2016); equal texts give an equal tokeniser.
 
     Text is brought to NFKC and lower case first. At most half of the vocabulary is single characters, the frequent
-    ones; a character beyond them is `[UNK]`.
+    ones; a character beyond them is `[UNK]`. Where words are not written apart, a token has two characters at most.
 
     Args:
         texts: the training texts.
@@ -54,7 +58,9 @@ def train(texts: Sequence[str], *, vocabulary: int, frame: bool = False) -> Toke
             hint="look at the text columns: `embedfit audit DATA` shows them",
         )
     trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary,
+        # Merges come in the order of their frequency, so the longer vocabulary is cut back to the shorter one below.
+        vocab_size=2 * vocabulary,
+        min_frequency=2,
         special_tokens=list(SPECIAL),
         # The trainer breaks ties between rare characters by hash order, so it is handed the alphabet ready-made.
         initial_alphabet=alphabet,
@@ -62,6 +68,7 @@ def train(texts: Sequence[str], *, vocabulary: int, frame: bool = False) -> Toke
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
+    tokenizer = _without_phrases(tokenizer, vocabulary)
     if frame:
         tokenizer.post_processor = processors.TemplateProcessing(
             single="[CLS] $A [SEP]", special_tokens=[(name, SPECIAL.index(name)) for name in ("[CLS]", "[SEP]")]
@@ -103,6 +110,22 @@ def count(tokenizer: Tokenizer, texts: Sequence[str], *, special: bool) -> list[
 
 def _encodings(tokenizer: Tokenizer, texts: Sequence[str], special: bool) -> list[Encoding]:
     return tokenizer.encode_batch_fast(list(texts), add_special_tokens=special)
+
+
+def _without_phrases(tokenizer: Tokenizer, vocabulary: int) -> Tokenizer:
+    """The tokeniser without tokens that are whole phrases of an unspaced script, cut to the vocabulary.
+
+    A run of Chinese characters has no inner bounds, so merging goes on until frequent sentences are one token. Most
+    Chinese words have two characters; longer tokens made retrieval worse the more of them there were.
+    """
+    state = json.loads(tokenizer.to_str())
+    model = state["model"]
+    names = sorted(model["vocab"], key=model["vocab"].__getitem__)
+    kept = [name for name in names if not _PHRASE.fullmatch(name)][:vocabulary]
+    known = set(kept)
+    model["merges"] = [pair for pair in model["merges"] if known.issuperset((*pair, "".join(pair)))]
+    model["vocab"] = {name: i for i, name in enumerate(kept)}
+    return Tokenizer.from_str(json.dumps(state))
 
 
 def _alphabet(texts: Iterable[str], room: int) -> list[str]:

@@ -158,7 +158,7 @@ class TooFewDevQueries(Check):
             if fits
             else f"about {wanted:,} queries would do: collect more, or compare with care"
         )
-        change = {"data.dev": float(wanted)} if fits else {}
+        change = {"data.dev": math.ceil(1000 * wanted / rows) / 1000} if fits else {}
         return self.finding(Outcome.WATCH, symptom, statistic, Prescription(why=why, change=change))
 
 

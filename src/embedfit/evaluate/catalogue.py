@@ -1,0 +1,135 @@
+"""What a trained model answers with: the documents, the texts by which each is found, and when to refuse.
+
+Axes: c candidates, k keys, q queries, e dimensions.
+"""
+
+from __future__ import annotations
+
+__all__ = ["Answer", "Catalogue", "build", "load", "save", "threshold_of"]
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from jaxtyping import Float, Int
+
+from embedfit.errors import RunError
+from embedfit.evaluate.classify import Answers, answers, precision_threshold, rejection_threshold
+from embedfit.evaluate.embedding import Encode, embed, embed_task
+from embedfit.evaluate.faq import scorer
+from embedfit.evaluate.retrieval import rank_task
+from embedfit.evaluate.tasks import Task
+from embedfit.run import write_atomically, write_json
+
+PRECISION = 0.9
+"""Share of right answers that the threshold aims at where no out-of-scope texts were given."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """One document found for a query.
+
+    Attributes:
+        document: its text, or the name of a class.
+        score: blended cosine over the texts by which it is known.
+        rank: from 1.
+    """
+
+    document: str
+    score: float
+    rank: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Catalogue:
+    """Documents to be found.
+
+    Attributes:
+        candidates: text of each document, or name of each class.
+        owner: candidate of each key, ascending.
+        embedding: of the keys, unit rows.
+        threshold: a best answer that scores below is none; None: always answer.
+    """
+
+    candidates: tuple[str, ...]
+    owner: Int[np.ndarray, " k"]
+    embedding: Float[np.ndarray, "k e"]
+    threshold: float | None = None
+
+    def find(self, query: Float[np.ndarray, "q e"], k: int = 10) -> list[list[Answer]]:
+        """The k best documents of each query, best first; equal scores in the order of the catalogue."""
+        score = scorer(query, self.embedding, self.owner)(np.arange(len(query)))
+        order = np.argsort(-score, axis=1, kind="stable")[:, :k]
+        return [
+            [
+                Answer(document=self.candidates[c], score=float(row[c]), rank=place)
+                for place, c in enumerate(best.tolist(), 1)
+            ]
+            for row, best in zip(score, order, strict=True)
+        ]
+
+
+def build(encode_query: Encode, encode_document: Encode, task: Task, threshold: float | None) -> Catalogue:
+    """The catalogue of a retrieval task."""
+    _, key = embed_task(encode_query, encode_document, task)
+    return Catalogue(candidates=task.candidates, owner=task.owner, embedding=key, threshold=threshold)
+
+
+def threshold_of(
+    encode_query: Encode, encode_document: Encode, task: Task, out_of_scope: Sequence[str] = ()
+) -> float | None:
+    """The score below which a query gets no answer, chosen on held-out queries.
+
+    With out-of-scope texts: the best mean of in-scope accuracy and refused out-of-scope texts. Without: the lowest
+    threshold at which nine of ten answers are right; None where even that is not reached, or not needed.
+    """
+    query, key = embed_task(encode_query, encode_document, task)
+    inside = answers(rank_task(task, scorer(query, key, task.owner)))
+    if out_of_scope:
+        outside = scorer(embed(encode_query, out_of_scope, "out-of-scope texts"), key, task.owner)(
+            np.arange(len(out_of_scope))
+        )
+        both = Answers(
+            score=np.concatenate([inside.score, outside.max(1)]),
+            predicted=np.concatenate([inside.predicted, outside.argmax(1)]),
+            label=np.concatenate([inside.label, np.full(len(out_of_scope), -1)]),
+        )
+        return rejection_threshold(both)
+    found = precision_threshold(inside, PRECISION)
+    return found if np.isfinite(found) else None
+
+
+def save(catalogue: Catalogue, folder: Path) -> None:
+    """Write a catalogue; its declaration last, so that a half-written folder is not taken for one.
+
+    Raises:
+        RunError: the disk is full or not writable.
+    """
+    with write_atomically(folder / "keys.npy") as part, part.open("wb") as file:
+        np.save(file, catalogue.embedding)
+    with write_atomically(folder / "owner.npy") as part, part.open("wb") as file:
+        np.save(file, catalogue.owner)
+    with write_atomically(folder / "candidates.parquet") as part:
+        pl.DataFrame({"document": list(catalogue.candidates)}).write_parquet(part)
+    write_json(folder / "catalogue.json", {"metric": "cosine", "threshold": catalogue.threshold})
+
+
+def load(folder: Path) -> Catalogue:
+    """Read a catalogue.
+
+    Raises:
+        RunError: there is none, or it is broken.
+    """
+    try:
+        said = json.loads((folder / "catalogue.json").read_text("utf-8"))
+        return Catalogue(
+            candidates=tuple(pl.read_parquet(folder / "candidates.parquet")["document"].to_list()),
+            owner=np.load(folder / "owner.npy"),
+            embedding=np.load(folder / "keys.npy"),
+            threshold=said["threshold"],
+        )
+    except (OSError, ValueError, KeyError, pl.exceptions.PolarsError) as error:
+        raise RunError(f"no usable catalogue in '{folder}': {error}", hint="train the run again, or give documents") from None

@@ -1,0 +1,293 @@
+"""The whole job, from rows to a run folder: read, divide, audit, train, evaluate, catalogue, report.
+
+The only place where engine, evaluation and doctor meet; the command line and the Python interface both call it.
+"""
+
+from __future__ import annotations
+
+__all__ = ["Rows", "Watcher", "gather", "train"]
+
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import polars as pl
+import torch
+
+from embedfit import report
+from embedfit import run as runs
+from embedfit.data import read, split
+from embedfit.data.audit import Audit, audit
+from embedfit.data.texts import read_texts
+from embedfit.doctor import diagnose
+from embedfit.engine.fit import Setup, fit, prepare
+from embedfit.errors import DataError, RunError
+from embedfit.evaluate import Evaluation, evaluate, main_metric
+from embedfit.evaluate import catalogue as catalogues
+from embedfit.evaluate.baselines import graded_baseline, lexical_scorer
+from embedfit.evaluate.held_out import evaluate_bare
+from embedfit.evaluate.retrieval import rank_task
+from embedfit.evaluate.tasks import Keys, Task, task_of
+from embedfit.metrics import measure, spearman
+from embedfit.pairs import Pairs
+from embedfit.recipe import Recipe, to_toml
+from embedfit.run import Run
+from embedfit.towers import TwoTower, save
+
+LIGHT_CORPUS = 5_000
+"""Documents of a collection that the evaluations during training look at; the final one looks at all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """What a run is trained and judged on.
+
+    Attributes:
+        train: the training rows.
+        dev: held-out rows; None where nothing could be held out.
+        out_of_scope: texts without an answer.
+        note: why nothing is held out.
+    """
+
+    train: Pairs
+    dev: Pairs | None
+    out_of_scope: tuple[str, ...] = ()
+    note: str = ""
+
+
+class Watcher(Protocol):
+    """Who is told what a job is doing."""
+
+    def begin(self, setup: Setup, metric: str, lexical: float | None) -> None:
+        """Training is about to start."""
+
+    def step(self, step: int, steps: int, readings: Mapping[str, float]) -> None:
+        """After each step."""
+
+    def say(self, text: str) -> None:
+        """A sentence for the user."""
+
+
+class Silent:
+    """A watcher that says nothing."""
+
+    def begin(self, setup: Setup, metric: str, lexical: float | None) -> None:
+        """Nothing."""
+
+    def step(self, step: int, steps: int, readings: Mapping[str, float]) -> None:
+        """Nothing."""
+
+    def say(self, text: str) -> None:
+        """Nothing."""
+
+
+def gather(recipe: Recipe) -> Rows:
+    """Read the rows a recipe names.
+
+    Raises:
+        DataError: they cannot be read or divided.
+    """
+    data = recipe.data
+
+    def rows(files: tuple[str, ...]) -> Pairs:
+        source: Any = files[0] if len(files) == 1 else list(files)
+        return read(source, kind=data.kind, columns=data.columns, on_bad_rows=data.on_bad_rows)
+
+    if not data.files:
+        raise DataError("the recipe names no data", hint='data.files = ["faq.csv"]')
+    outside = tuple(text for file in data.out_of_scope for text in read_texts(file))
+    train = rows(data.files)
+    if data.dev_files:
+        return Rows(train=train, dev=rows(data.dev_files), out_of_scope=outside)
+    return replace(divide(train, data.dev, seed=recipe.optim.seed), out_of_scope=outside)
+
+
+def divide(pairs: Pairs, dev: float, *, seed: int) -> Rows:
+    """Hold rows out; where the rows do not allow it, train on all of them and say so."""
+    if dev == 0:
+        return Rows(train=pairs, dev=None, note="nothing is held out, as asked")
+    try:
+        train, held_out = split(pairs, dev=dev if dev < 1 else int(dev), seed=seed)
+    except DataError as error:
+        return Rows(train=pairs, dev=None, note=error.message)
+    return Rows(train=train, dev=held_out)
+
+
+def train(
+    rows: Rows,
+    recipe: Recipe,
+    folder: Path,
+    *,
+    towers: TwoTower | None = None,
+    resume: bool = False,
+    watcher: Watcher | None = None,
+) -> tuple[Run, TwoTower]:
+    """Train, evaluate and write everything a run folder holds.
+
+    Args:
+        rows: from `gather` or of the caller's own.
+        recipe: the settings.
+        folder: of the run.
+        towers: train these instead of building what the recipe says.
+        resume: go on from the folder's checkpoint.
+        watcher: is told what happens.
+
+    Raises:
+        RunError: the folder holds a finished run, or cannot be written.
+        DataError, ModelError, RecipeError, NonFiniteLossError: see there.
+    """
+    watcher = watcher or Silent()
+    began = time.perf_counter()
+    open_folder(folder, resume=resume)
+    setup = prepare(rows.train, recipe, towers)
+    seen = audited(rows, setup)
+    if rows.note:
+        watcher.say(f"no held-out metric: {rows.note}")
+    metric = main_metric(rows.train.kind)
+    light = None if rows.dev is None else lighter(rows.dev, seed=recipe.optim.seed)
+    watcher.begin(setup, metric, None if light is None else lexical_value(light, rows.train))
+    write_recipe(folder, recipe)
+
+    def held_out(model: TwoTower) -> Mapping[str, float]:
+        if light is None:
+            return {}
+        value = evaluate_bare(*encoders(model), light, known=rows.train, keys=keys_for(light)).value
+        return {f"dev/{metric}": value}
+
+    fitted = fit(setup, folder=folder, measure=held_out, progress=watcher.step, resume=resume)
+    watcher.say("evaluating")
+    model = fitted.model
+    evaluation, catalogue = judge(model, rows)
+    facts = {
+        **seen.facts,
+        **fitted.facts,
+        "metric": metric,
+        "data.findings": [finding.to_dict() for finding in seen.findings],
+        "job.seconds": round(time.perf_counter() - began, 2),
+    }
+    save(model, folder / "model", extra={"metric": metric, "evaluation": _plain(evaluation.values) if evaluation else {}})
+    if catalogue is not None:
+        catalogues.save(catalogue, folder / "catalogue")
+    left_out = [{"file": b.file, "line": b.line, "column": b.column, "reason": b.reason} for b in rows.train.left_out]
+    run = write(folder, recipe, facts, evaluation, left_out)
+    # what is needed to go on is not needed any more; it is several times as large as the model
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    return run, model
+
+
+def encoders(model: TwoTower) -> tuple[Any, Any]:
+    """The two functions from texts to unit rows that evaluation asks for."""
+    return (
+        lambda texts: model.encode(texts, role="query"),
+        lambda texts: model.encode(texts, role="document"),
+    )
+
+
+def keys_for(pairs: Pairs) -> Keys | None:
+    """During training only the documents themselves are looked at: known phrasings would have to be embedded anew."""
+    return None if pairs.kind == "graded" else "documents"
+
+
+def shared_documents(pairs: Pairs) -> bool:
+    """Whether documents have several known queries each, as the standard questions of a help desk do."""
+    return pairs.kind == "pairs" and pairs.table["positive"].n_unique() <= len(pairs) / 2
+
+
+def judge(model: TwoTower, rows: Rows) -> tuple[Evaluation | None, catalogues.Catalogue | None]:
+    """The evaluation of a trained model on the held-out rows, and the catalogue it answers from."""
+    if rows.train.kind == "graded":
+        return (None if rows.dev is None else evaluate(*encoders(model), rows.dev, known=rows.train)), None
+    keys: Keys = "phrasings" if shared_documents(rows.train) else "documents"
+    if rows.dev is None:
+        return None, catalogues.build(*encoders(model), task_of(rows.train, rows.train, keys), None)
+    task = task_of(rows.dev, rows.train, keys)
+    evaluation = evaluate(*encoders(model), rows.dev, known=rows.train, keys=keys)
+    threshold = catalogues.threshold_of(*encoders(model), task, rows.out_of_scope)
+    return evaluation, catalogues.build(*encoders(model), task, threshold)
+
+
+def lexical_value(dev: Pairs, known: Pairs) -> float:
+    """The main metric of the lexical baseline."""
+    if dev.kind == "graded":
+        sides = [dev.table[c].to_list() for c in ("sentence1", "sentence2")]
+        rest = [text for c in ("sentence1", "sentence2") for text in known.table[c].to_list()]
+        return spearman(graded_baseline(*sides, rest), dev.table["score"].to_numpy().astype(np.float64))
+    task: Task = task_of(dev, known, "phrasings" if dev.kind == "classes" else "documents")
+    return float(measure(rank_task(task, lexical_scorer(task)).ranking, main_metric(dev.kind)).mean())
+
+
+def lighter(dev: Pairs, *, seed: int) -> Pairs:
+    """A collection with a smaller corpus: all judged documents and a sample of the others."""
+    if dev.corpus is None or dev.corpus.height <= LIGHT_CORPUS:
+        return dev
+    judged = dev.corpus.join(dev.table.select("document_id").unique(), on="document_id", how="semi")
+    others = dev.corpus.join(judged, on="document_id", how="anti")
+    room = max(0, min(others.height, LIGHT_CORPUS - judged.height))
+    return replace(dev, corpus=pl.concat([judged, others.sample(room, seed=seed)]))
+
+
+def audited(rows: Rows, setup: Setup) -> Audit:
+    """What was seen in the rows, with the tower's own count of tokens."""
+    tower = setup.objective.model.query
+    return audit(rows.train, dev=rows.dev, max_tokens=tower.max_tokens, token_counts=tower.token_counts)
+
+
+def open_folder(folder: Path, *, resume: bool) -> None:
+    """Make the folder of a run.
+
+    Raises:
+        RunError: it holds a finished run, or an unfinished one that is not to be resumed, or cannot be made.
+    """
+    if (folder / "evaluation.json").is_file():
+        raise RunError(f"'{folder}' holds a finished run", hint="choose another folder with --out")
+    if (folder / "recipe.toml").is_file() and not resume:
+        raise RunError(f"'{folder}' holds an unfinished run", hint="add --resume, or choose another folder with --out")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"cannot make '{folder}': {error.strerror}", hint="choose another folder with --out") from None
+
+
+def write_recipe(folder: Path, recipe: Recipe) -> None:
+    """recipe.toml, with a comment on every line."""
+    with runs.write_atomically(folder / "recipe.toml") as part:
+        part.write_text(to_toml(recipe, comments=True), "utf-8")
+
+
+def write(
+    folder: Path, recipe: Recipe, facts: Mapping[str, Any], evaluation: Evaluation | None, left_out: list[dict[str, Any]]
+) -> Run:
+    """Facts, evidence, environment, report, and last the evaluation, whose presence means that the run is finished."""
+    samples = {**(evaluation.samples if evaluation else {}), "left_out": left_out}
+    runs.write_json(folder / "facts.json", facts)
+    runs.write_json(folder / "samples.json", samples)
+    runs.write_json(folder / "environment.json", environment())
+    record = evaluation.record() if evaluation else {"metric": facts["metric"], "verdict": "nothing was held out"}
+    finished = replace(runs.load(folder), evaluation=_plain(record))
+    report.write(finished, diagnose(finished), folder / "report.html")
+    runs.write_json(folder / "evaluation.json", record)
+    del recipe
+    return runs.load(folder)
+
+
+def environment() -> dict[str, Any]:
+    """Versions and machine."""
+    packages = ("embedfit", "torch", "transformers", "tokenizers", "polars", "faiss-cpu", "scikit-learn", "numpy")
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": torch.cpu.get_capabilities().get("cpu_name", platform.processor()),
+        "command": " ".join(sys.argv),
+        **{name: metadata.version(name) for name in packages},
+    }
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: float(v) if isinstance(v, np.floating) else v for k, v in values.items()}
