@@ -88,11 +88,15 @@ def samples() -> dict[str, object]:
         ],
         "map": points,
         "similarity": {
-            "positive": np.clip(rng.normal(0.78, 0.13, 1000), -1, 1).tolist(),
-            "negative": np.clip(rng.normal(0.03, 0.16, 4000), -1, 1).tolist(),
+            "positive": (1 - rng.beta(2, 7, 1000)).tolist(),
+            "negative": rng.normal(0.03, 0.16, 4000).tolist(),
         },
         "singular_values": values.tolist(),
         "isotropic_singular_values": list(isotropic_singular_values(320, 64)),
+        "coverage_curve": [
+            {"threshold": k / 50, "coverage": 1 - (k / 50) ** 2, "precision": 0.887 + 0.113 * (k / 50) ** 0.7}
+            for k in range(50)
+        ],
         "recall_curve": {
             "k": ks,
             "model": [1 - 0.113 * k**-0.55 for k in ks],
@@ -132,6 +136,8 @@ def example_run() -> Run:
         evaluation={
             "accuracy@1": 0.887, "accuracy@1/low": 0.867, "accuracy@1/high": 0.905,
             "lexical/accuracy@1": 0.81, "lexical/accuracy@1/low": 0.785, "lexical/accuracy@1/high": 0.833,
+            "fused/accuracy@1": 0.893, "fused/accuracy@1/low": 0.874, "fused/accuracy@1/high": 0.911,
+            "chance/accuracy@1": 0.013,
             "svm/accuracy@1": 0.871, "svm/accuracy@1/low": 0.849, "svm/accuracy@1/high": 0.891,
             "recall@10": 0.968, "mrr@10": 0.921, "queries": 1000, "candidates": 77, "seconds": 1.3,
             "verdict": "The model finds the right intent more often than the lexical baseline, beyond both intervals.",

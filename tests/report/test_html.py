@@ -55,7 +55,7 @@ def full() -> str:
 def test_the_page_is_well_formed_and_all_of_it_is_there(full):
     page = Page(full)
     assert page.open == []
-    assert page.tags.count("svg") == 13
+    assert page.tags.count("svg") == 14
     for words in (
         "accuracy@1, 95 % interval 0.867 to 0.905", "beyond both intervals", "Chance: all candidates look alike",
         "chance 4.34", "lexical 0.81", "Learning rate", "Gradient norm", "Recall against k",
@@ -120,7 +120,9 @@ def test_an_empty_run_says_in_words_what_is_missing():
     assert "svg" not in page.tags
 
 
-@pytest.mark.parametrize("name", ["worst", "left_out", "map", "similarity", "singular_values", "recall_curve"])
+@pytest.mark.parametrize(
+    "name", ["worst", "left_out", "map", "similarity", "singular_values", "recall_curve", "coverage_curve"]
+)
 @pytest.mark.parametrize("value", [None, [], {}, [None], {"k": None}, "text", 3, [{}], [[1.0]]])
 def test_a_sample_that_is_missing_or_broken_does_not_break_the_page(name, value):
     run = example_run()
@@ -180,3 +182,24 @@ def test_a_file_that_cannot_be_written_is_said_so(tmp_path):
 def test_the_command_to_repeat_the_run_is_ready_for_a_shell(tmp_path):
     run = replace(example_run(), folder=tmp_path / "it's mine")
     assert "'\"'\"'" in Page(render(run)).text
+
+
+def test_graded_pairs_have_their_own_columns():
+    worst = [
+        {"query": "a man", "expected": "a dog", "got": "a dog", "score_expected": 4.8, "score_got": 0.1, "rank": 91}
+    ]
+    run = Run(facts={"metric": "spearman"}, samples={"worst": worst})
+    text = Page(render(run)).text
+    assert "first sentence second sentence grade and cosine places apart" in text
+    assert "a man a dog 4.8 and 0.1 91" in text
+
+
+def test_an_answer_that_is_no_candidate_leaves_its_cells_empty():
+    worst = [{"query": "q", "expected": None, "got": "g", "score_expected": None, "score_got": 0.5, "rank": None}]
+    assert "None" not in Page(render(Run(samples={"worst": worst}))).text
+
+
+def test_the_figure_shows_fusion_but_not_chance(full):
+    text = Page(full).text
+    assert "both together" in text
+    assert "0.013" not in text
