@@ -10,8 +10,6 @@ from hashlib import blake2b
 
 import numpy as np
 import polars as pl
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from embedfit.data.binding import Binding
 from embedfit.data.identity import normalised
@@ -116,6 +114,9 @@ def _groups(pairs: Pairs, target: int) -> tuple[pl.Series, int, str]:
 
 def _components(first: pl.Series, second: pl.Series) -> pl.Series:
     """Which connected component of the graph of sentences each pair belongs to."""
+    from scipy.sparse import coo_array  # slow to import, and only graded pairs need it
+    from scipy.sparse.csgraph import connected_components
+
     ids = pl.concat([first.rename("text"), second.rename("text")]).rank("dense").to_numpy() - 1
     a, b = ids[: len(first)], ids[len(first) :]
     size = int(ids.max()) + 1
@@ -139,8 +140,8 @@ def _priorities(pairs: Pairs, groups: pl.Series, seed: int) -> pl.DataFrame:
     members = pl.DataFrame([groups, pairs.table["label"]]).unique().join(table, on="group")
     labels = members.select("label").unique()
     labels = labels.with_columns(offset=_hashes(labels["label"], seed))
-    # A text under several labels comes last in each of its classes: it is a poor question to be examined on, and kept in
-    # training it serves all of them.
+    # A text under several labels comes last in each of its classes: it is a poor question to be examined on, and kept
+    # in training it serves all of them.
     members = (
         members.join(labels, on="label").with_columns(labels=pl.len().over("group")).sort("labels", "hash", "group")
     )
