@@ -93,6 +93,13 @@ def test_the_page_knows_light_and_dark_and_every_colour_is_defined_in_both(full)
     assert "prefers-color-scheme: dark" in full
 
 
+def test_figures_without_an_entry_in_the_glossary_are_folded_away():
+    run = example_run()
+    html = render(replace(run, facts={**run.facts, "data.odd_share": 0.25}))
+    assert "1 finer figure odd share 0.25" in Page(html).text
+    assert "finer figure" not in Page(render(run)).text
+
+
 def test_chinese_is_written_as_it_is(full):
     assert CHINESE in full
     assert '<meta charset="utf-8">' in full

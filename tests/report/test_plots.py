@@ -111,3 +111,12 @@ def test_a_map_keeps_distances_and_carries_its_texts():
 
 def test_all_points_in_one_place_are_a_map_too():
     assert scatter([Point(x=1, y=1, text="a", label="")] * 3, description="").count("circle") == 6
+
+
+def test_marks_of_a_logarithmic_axis_do_not_touch():
+    line = Curve(label="this model", points=[(k, 0.9) for k in (1, 2, 3, 5, 10, 20, 30, 50, 100, 200, 500, 1000)])
+    svg = curves([line], description="", x_label="k", log_x=True, small=True)
+    marks = [e for e in having(svg, "text", "tick") if e.attrib["text-anchor"] == "middle"]
+    places = [(float(e.attrib["x"]), len(e.text)) for e in marks]
+    assert marks[0].text == "1"
+    assert all(b - a > 6 * (m + n) / 2 for (a, m), (b, n) in itertools.pairwise(places))

@@ -71,7 +71,7 @@ def training_figures(run: Run) -> list[Figure]:
                   ("directions", "mean")),
         _readings(run, "Learning rate", ("learning_rate",), "Warm-up, then decay.", ("",)),
         _readings(run, "Gradient norm", ("gradient_norm",), "Before long gradients are shortened.", ("",)),
-        _readings(run, "Step over weights", ("update_ratio",), "Usually between 0.0001 and 0.01.", ("",)),
+        _readings(run, "Step over weights", ("update_ratio",), "Size of a step, as a share of the weights.", ("",)),
     ]  # fmt: skip
 
 

@@ -126,7 +126,7 @@ def curves(
             labels.append(Label(text=line.label, y=at.y(last), role=line.role))
     for label in spread(labels, at.y.end, at.y.start):
         drawn.append(tag("text", label.text, x=at.x.end + 8, y=label.y + 4, class_=f"label {label.role}"))
-    x_ticks = [x for x, _ in lines[0].points] if log_x else at.x.ticks(4 if small else 5)
+    x_ticks = _apart([x for x, _ in lines[0].points], at.x) if log_x else at.x.ticks(4 if small else 5)
     return frame(drawn, at, description=description, x_label=x_label, x_ticks=x_ticks, y_ticks=at.y.ticks(5))
 
 
@@ -231,6 +231,15 @@ def scatter(points: Sequence[Point], *, description: str) -> Markup:
         height=height,
     )
     return frame(drawn, at, description=description, x_label="", x_ticks=[], y_ticks=[], kind="map")
+
+
+def _apart(values: Sequence[Number], axis: Axis) -> list[Number]:
+    """The values that can be written below an axis without touching the one before."""
+    kept: list[Number] = []
+    for value in values:
+        if not kept or axis(value) - axis(kept[-1]) >= LETTER * (len(str(value)) + len(str(kept[-1]))) / 2 + 2:
+            kept.append(value)
+    return kept
 
 
 def _thin(points: Sequence[tuple[Number, Number]]) -> list[tuple[Number, Number]]:

@@ -114,9 +114,10 @@ def verdict(run: Run) -> str:
     return "The model and the lexical baseline cannot be told apart by these held-out rows."
 
 
-def data_card(run: Run) -> list[Fact]:
-    """The facts of the data."""
-    return _facts(run.facts, "data.")
+def data_card(run: Run) -> tuple[list[Fact], list[Fact]]:
+    """The facts of the data: those with a place in the glossary, then the finer ones."""
+    facts = _facts(run.facts, "data.")
+    return [f for f in facts if f.key in GLOSSARY], [f for f in facts if f.key not in GLOSSARY]
 
 
 def settled(run: Run) -> list[Fact]:
@@ -257,7 +258,7 @@ def _percent(value: float) -> str:
 def _short(count: int) -> str:
     for size, unit in ((1e9, "billion"), (1e6, "million"), (1e3, "thousand")):
         if count >= size:
-            return f"{count / size:.1f} {unit}".replace(".0 ", " ")
+            return f"{count / size:.3g} {unit}"
     return str(count)
 
 
