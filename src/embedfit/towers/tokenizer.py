@@ -23,7 +23,10 @@ from embedfit.types import Tokens
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 """Ids 0 to 4 of every tokeniser trained here."""
 
-_PHRASE = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f]{3,}")
+_UNSPACED = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f]+")
+_LONGEST = 2
+"""Characters of a token where words are not written apart. A run of Chinese characters has no inner bounds, so merging
+would go on until frequent sentences are one token; most words have two characters."""
 
 UNLIMITED = 1_000_000_000
 """A length that no text has."""
@@ -46,29 +49,21 @@ def train(texts: Sequence[str], *, vocabulary: int, frame: bool = False) -> Toke
     room = vocabulary // 2 - len(SPECIAL)
     if room < 1:
         raise ModelError(f"a vocabulary of {vocabulary} tokens is too small", hint="use 100 or more")
-    tokenizer = Tokenizer(models.BPE(unk_token="[UNK]", fuse_unk=True))
-    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.BertPreTokenizer(), pre_tokenizers.Digits(), pre_tokenizers.UnicodeScripts()]
-    )
-    alphabet = _alphabet((tokenizer.normalizer.normalize_str(text) for text in texts), room)
+    normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+    plain = [normalizer.normalize_str(text) for text in texts]
+    alphabet = _alphabet(plain, room)
     if not alphabet:
         raise ModelError(
             f"got {len(texts)} texts without a single character to learn sub-words from",
             hint="look at the text columns: `embedfit audit DATA` shows them",
         )
-    trainer = trainers.BpeTrainer(
-        # Merges come in the order of their frequency, so the longer vocabulary is cut back to the shorter one below.
-        vocab_size=2 * vocabulary,
-        min_frequency=2,
-        special_tokens=list(SPECIAL),
-        # The trainer breaks ties between rare characters by hash order, so it is handed the alphabet ready-made.
-        initial_alphabet=alphabet,
-        limit_alphabet=len(alphabet),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    tokenizer = _without_phrases(tokenizer, vocabulary)
+    merges = _merges(plain, alphabet, vocabulary - len(SPECIAL) - len(alphabet))
+    names = [*SPECIAL, *alphabet, *dict.fromkeys("".join(pair) for pair in merges)]
+    vocabulary_ids = {name: i for i, name in enumerate(names)}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary_ids, merges=merges, unk_token="[UNK]", fuse_unk=True))
+    tokenizer.add_special_tokens(list(SPECIAL))
+    tokenizer.normalizer = normalizer
+    tokenizer.pre_tokenizer = _words()
     if frame:
         tokenizer.post_processor = processors.TemplateProcessing(
             single="[CLS] $A [SEP]", special_tokens=[(name, SPECIAL.index(name)) for name in ("[CLS]", "[SEP]")]
@@ -112,20 +107,42 @@ def _encodings(tokenizer: Tokenizer, texts: Sequence[str], special: bool) -> lis
     return tokenizer.encode_batch_fast(list(texts), add_special_tokens=special)
 
 
-def _without_phrases(tokenizer: Tokenizer, vocabulary: int) -> Tokenizer:
-    """The tokeniser without tokens that are whole phrases of an unspaced script, cut to the vocabulary.
+def _words() -> pre_tokenizers.PreTokenizer:
+    """Bounds that no token crosses."""
+    return pre_tokenizers.Sequence(
+        [pre_tokenizers.BertPreTokenizer(), pre_tokenizers.Digits(), pre_tokenizers.UnicodeScripts()]
+    )
 
-    A run of Chinese characters has no inner bounds, so merging goes on until frequent sentences are one token. Most
-    Chinese words have two characters; longer tokens made retrieval worse the more of them there were.
-    """
-    state = json.loads(tokenizer.to_str())
-    model = state["model"]
-    names = sorted(model["vocab"], key=model["vocab"].__getitem__)
-    kept = [name for name in names if not _PHRASE.fullmatch(name)][:vocabulary]
-    known = set(kept)
-    model["merges"] = [pair for pair in model["merges"] if known.issuperset((*pair, "".join(pair)))]
-    model["vocab"] = {name: i for i, name in enumerate(kept)}
-    return Tokenizer.from_str(json.dumps(state))
+
+def _merges(texts: Sequence[str], alphabet: Sequence[str], number: int) -> list[tuple[str, str]]:
+    """The merges of spaced and of unspaced scripts, as many of each as their share of the text."""
+    unspaced = [" ".join(_UNSPACED.findall(text)) for text in texts]
+    spaced = [_UNSPACED.sub(" ", text) for text in texts]
+    letters = [sum(len(text) - text.count(" ") for text in part) for part in (unspaced, spaced)]
+    of_unspaced = _learn(unspaced, alphabet, number, longest=_LONGEST) if letters[0] else []
+    of_spaced = _learn(spaced, alphabet, number) if letters[1] else []
+    share = round(number * letters[0] / max(1, sum(letters)))
+    taken = min(len(of_unspaced), max(share, number - len(of_spaced)))
+    return [*of_unspaced[:taken], *of_spaced[: number - taken]]
+
+
+def _learn(
+    texts: Sequence[str], alphabet: Sequence[str], number: int, *, longest: int | None = None
+) -> list[tuple[str, str]]:
+    """The most frequent merges, in their order."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = _words()
+    trainer = trainers.BpeTrainer(
+        vocab_size=len(alphabet) + number,
+        min_frequency=2,
+        # The trainer breaks ties between rare characters by hash order, so it is handed the alphabet ready-made.
+        initial_alphabet=list(alphabet),
+        limit_alphabet=len(alphabet),
+        max_token_length=longest,
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return [(first, second) for first, second in json.loads(tokenizer.to_str())["model"]["merges"]]
 
 
 def _alphabet(texts: Iterable[str], room: int) -> list[str]:

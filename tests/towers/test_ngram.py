@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from small_towers import TEXTS, Make
+
+from embedfit.errors import ModelError
+from embedfit.towers import Ngram, TwoTower, build
+from embedfit.towers.features import Features
+
+
+def ngram(make: Make, **sizes: object) -> Ngram:
+    tower = make("ngram", **sizes)
+    assert isinstance(tower, Ngram)
+    return tower.eval()
+
+
+def names(tower: Ngram, text: str) -> list[str]:
+    """Features of a text that have a row of their own."""
+    return [tower.vocabulary[i] for i in tower.tokenize([text]).ids if i < len(tower.vocabulary)]
+
+
+def test_features_that_two_texts_share_have_a_row_of_their_own(make: Make) -> None:
+    tower = ngram(make)
+    assert {"<card>", "my card", "<ca", "银行", "银行卡"} <= set(tower.vocabulary)
+    assert "<swallowed>" not in tower.vocabulary
+    assert len(set(tower.vocabulary)) == len(tower.vocabulary)
+
+
+def test_rare_and_unseen_features_share_hashed_rows(make: Make) -> None:
+    tower = ngram(make)
+    rows = tower.tokenize(["xylophone"]).ids
+    hashed = rows[rows >= len(tower.vocabulary)]
+    assert len(hashed)
+    assert hashed.max() < len(tower.tables[0])
+    assert torch.equal(rows, tower.tokenize(["xylophone"]).ids)
+
+
+def test_each_feature_counts_once_in_reading_order(make: Make) -> None:
+    words = [name for name in names(ngram(make), "card my card") if name in ("<card>", "<my>")]
+    assert words == ["<card>", "<my>"]
+
+
+def test_a_small_vocabulary_keeps_the_frequent_features(make: Make) -> None:
+    whole, small = ngram(make), ngram(make, vocabulary=10)
+    assert small.vocabulary == whole.vocabulary[:10]
+
+
+def test_untrained_its_cosines_are_those_of_tf_idf_over_words_and_spelling(make: Make) -> None:
+    texts = TEXTS[:12]
+    tower = ngram(make, dimension=8192, vocabulary=100_000)
+    features, documents = Features(shortest=2), Counter[str]()
+    sets: list[dict[bool, set[str]]] = []
+    for text in TEXTS:
+        spelling, whole = set[str](), set[str]()
+
+        def of_word(piece: str, spelling: set[str] = spelling, whole: set[str] = whole) -> list[int]:
+            first, *rest = features.of_word(piece)
+            whole.add(first)
+            spelling.update(rest)
+            return []
+
+        def other(found: list[str], spelling: set[str] = spelling, whole: set[str] = whole) -> list[int]:
+            (whole if " " in found[0] else spelling).update(found)
+            return []
+
+        list(features.numbers(text, of_word, other))
+        sets.append({False: whole, True: spelling})
+        documents.update(whole | spelling)
+
+    def cosine(a: dict[bool, set[str]], b: dict[bool, set[str]]) -> float:
+        def dot(x: set[str], y: set[str]) -> float:
+            return sum((1 + math.log((1 + len(TEXTS)) / (1 + documents[f]))) ** 2 for f in x & y)
+
+        # Features of one text have no row of their own: they weigh as spelling, among texts that do not share them.
+        shared = [{kind: {f for f in s[kind] if documents[f] > 1} for kind in s} for s in (a, b)]
+        lone = [{f for kind in s for f in s[kind] if documents[f] == 1} for s in (a, b)]
+        total = 0.0
+        for kind in (False, True):
+            norms = [
+                dot(s[kind], s[kind]) + (dot(one, one) if kind else 0) for s, one in zip(shared, lone, strict=True)
+            ]
+            total += 0.5 * dot(shared[0][kind], shared[1][kind]) / math.sqrt(norms[0] * norms[1])
+        return total
+
+    ours = TwoTower(tower).encode(texts)
+    pairs = [(i, j) for i in range(12) for j in range(i)]
+    expected = [cosine(sets[i], sets[j]) for i, j in pairs]
+    np.testing.assert_allclose([ours[i] @ ours[j] for i, j in pairs], expected, atol=5 / math.sqrt(8192))
+    assert max(expected) > 0.1
+
+
+def test_misspelt_words_stay_near(make: Make) -> None:
+    a = TwoTower(ngram(make, dimension=512)).encode(["transfer declined", "transferr declned", "exchange rate"])
+    assert a[0] @ a[1] > a[0] @ a[2] + 0.2
+
+
+def test_every_part_has_the_same_length(make: Make) -> None:
+    tower = ngram(make, layers=4, dimension=32)
+    parts = tower(tower.tokenize(TEXTS)).unflatten(1, (4, 8)).norm(dim=2)
+    torch.testing.assert_close(parts, torch.full_like(parts, 0.5))
+
+
+def test_features_are_dropped_in_training_only_and_differently_in_each_part(make: Make) -> None:
+    tower = ngram(make, layers=2, dropout=0.5)
+    tokens = tower.tokenize(TEXTS)
+    torch.manual_seed(0)
+    clean, dropped = tower(tokens), tower.train()(tokens)
+    change = (clean - dropped).unflatten(1, (2, -1)).abs().amax(2)
+    assert bool((change > 0).all())
+    assert torch.equal(tower.eval()(tokens), clean)
+
+
+def test_an_empty_text_is_the_zero_vector(make: Make) -> None:
+    assert not TwoTower(ngram(make)).encode(["", " ?! "]).any()
+
+
+def test_the_cut_leaves_the_first_features_and_is_counted(make: Make) -> None:
+    whole, cut = ngram(make), ngram(make, max_tokens=4)
+    assert torch.equal(cut.tokenize(TEXTS[:1]).ids, whole.tokenize(TEXTS[:1]).ids[:4])
+    assert cut.token_counts(TEXTS) == whole.tokenize(TEXTS).lengths.tolist()
+
+
+def test_texts_without_a_word_are_an_error() -> None:
+    with pytest.raises(ModelError, match="got 2 texts without a single word"):
+        build("ngram", ["", "?!"])
+
+
+def test_a_dimension_that_cannot_be_divided_is_an_error_with_one_that_can() -> None:
+    with pytest.raises(
+        ModelError, match=r"a dimension of 30 cannot be divided into 4 equal parts\nhint: for example 28"
+    ):
+        build("ngram", TEXTS, dimension=30)
+
+
+def test_fifteen_thousand_texts_are_tokenised_in_seconds(make: Make) -> None:
+    tower = ngram(make)
+    texts = [f"{TEXTS[i % len(TEXTS)]} {i}" for i in range(15_000)]
+    start = time.process_time()
+    tower.tokenize(texts)
+    assert time.process_time() - start < 10  # about 2 s; a quadratic slip would take minutes
