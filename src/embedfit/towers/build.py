@@ -88,7 +88,11 @@ def build(
         if near and not Path(kind).exists():
             raise ModelError(f"there is no tower '{kind}'", hint=f"did you mean '{near[0]}'?")
         return load_pretrained(kind, dropout=dropout, max_tokens=max_tokens)
-    sizes = asdict(replace(_DEFAULTS[kind], **wanted))
+    return _from_scratch(kind, texts, replace(_DEFAULTS[kind], **wanted), seed)
+
+
+def _from_scratch(kind: str, texts: Sequence[str], chosen: _Sizes, seed: int) -> Tower:
+    sizes = asdict(chosen)
     match kind:
         case "static":
             return train_static(texts, **sizes, seed=seed)
@@ -97,15 +101,15 @@ def build(
             return train_ngram(texts, **sizes, seed=seed)
         case "transformer":
             return train_transformer(texts, **sizes, seed=seed)
-    known = sizes.pop("vocabulary")
+    del sizes["vocabulary"]
     shape = RecurrentShape(
         cell="gru" if kind == "gru" else "lstm",
-        hidden=sizes["dimension"],
+        hidden=chosen.dimension,
         both_ways=kind == "gru",
         pooling="mean" if kind == "gru" else "last",
         **sizes,
     )
-    return train_recurrent(texts, shape, vocabulary=known, seed=seed)
+    return train_recurrent(texts, shape, vocabulary=chosen.vocabulary, seed=seed)
 
 
 def _check(kind: str, wanted: Mapping[str, Any]) -> None:
