@@ -98,11 +98,12 @@ def gather(recipe: Recipe) -> Rows:
 
     def rows(files: tuple[str, ...]) -> Pairs:
         source: Any = files[0] if len(files) == 1 else list(files)
-        return read(source, kind=data.kind, columns=data.columns, on_bad_rows=data.on_bad_rows)
+        how = {"kind": data.kind, "on_bad_rows": data.on_bad_rows, "encoding": data.encoding}
+        return read(source, columns=data.columns, **how)
 
     if not data.files:
         raise DataError("the recipe names no data", hint='data.files = ["faq.csv"]')
-    outside = tuple(text for file in data.out_of_scope for text in read_texts(file))
+    outside = tuple(text for file in data.out_of_scope for text in read_texts(file, encoding=data.encoding))
     train = rows(data.files)
     if data.dev_files:
         return Rows(train=train, dev=rows(data.dev_files), out_of_scope=outside)
@@ -148,6 +149,8 @@ def train(
     open_folder(folder, resume=resume)
     setup = prepare(rows.train, recipe, towers)
     seen = audited(rows, setup)
+    for found in worth_saying(seen):
+        watcher.say(found)
     if rows.note:
         watcher.say(f"no held-out metric: {rows.note}")
     metric = main_metric(rows.train.kind)
@@ -237,6 +240,13 @@ def audited(rows: Rows, setup: Setup) -> Audit:
     """What was seen in the rows, with the tower's own count of tokens."""
     tower = setup.objective.model.query
     return audit(rows.train, dev=rows.dev, max_tokens=tower.max_tokens, token_counts=tower.token_counts)
+
+
+def worth_saying(seen: Audit, most: int = 5) -> list[str]:
+    """The findings that ask for attention, one line each."""
+    told = [str(finding) for finding in seen.findings if finding.severity != "info"]
+    rest = len(told) - most
+    return [*told[:most], *([f"... and {rest} more: embedfit audit shows them all"] if rest > 0 else [])]
 
 
 def open_folder(folder: Path, *, resume: bool) -> None:

@@ -66,6 +66,7 @@ class DataSection(_Section):
     files: tuple[str, ...] = Field((), description="files, folders or globs with the training rows")
     kind: Literal["auto", "pairs", "classes", "graded", "collection"] = Field("auto", description="what a row is")
     columns: dict[str, str] = Field({}, description="role = column, where names alone do not say it")
+    encoding: str = Field("utf-8", description="of text files")
     dev: float = Field(0.1, ge=0, description="share of the rows held out (below 1), or their number")
     dev_files: tuple[str, ...] = Field((), description="held-out rows from files of their own instead")
     out_of_scope: tuple[str, ...] = Field((), description="files with texts that have no answer; they set the threshold")

@@ -4,67 +4,103 @@ from __future__ import annotations
 
 __all__ = ["Live"]
 
-import sys
+import math
 import time
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.console import Group, RenderableType
+from rich.live import Live as Display
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.spinner import Spinner
+from rich.text import Text
+
+from embedfit.cli.terminal import console
+
+if TYPE_CHECKING:
+    from embedfit.engine.fit import Setup
 
 
 class Live:
-    """Shows a run while it trains. On a terminal one moving line; elsewhere one line per evaluation.
+    """Shows a run while it trains. On a terminal three moving lines; elsewhere one line per evaluation.
 
-    Args:
-        metric: name of the main held-out metric.
-        floor: how low the loss can get.
-        chance: the loss when all candidates look alike.
-        lexical: the lexical baseline's metric.
+    Told what happens as `embedfit.job.Watcher` says.
     """
 
-    def __init__(self, metric: str, *, floor: float, chance: float, lexical: float | None) -> None:
-        self.metric = metric
-        self.bounds = f"floor {floor:.3g}, chance {chance:.3g}"
-        self.lexical = "" if lexical is None else f" (lexical {lexical:.3f})"
-        self.console = Console(file=sys.stderr, highlight=False)
-        self.bar = Progress(
-            TextColumn("step"),
-            MofNCompleteColumn(),
-            BarColumn(bar_width=20),
-            TimeRemainingColumn(),
-            TextColumn("{task.description}"),
-            console=self.console,
-            transient=True,
-            disable=not self.console.is_terminal,
-        )
-        self.task = self.bar.add_task("", total=None)
+    def __init__(self) -> None:
+        self.spinner = Spinner("line")
+        self.phase = "preparing"
+        self.metric = self.bounds = self.lexical = self.held_out = ""
         self.loss = float("nan")
-        self.held_out = ""
-        self.began = time.perf_counter()
+        self.began, self.first = 0.0, 0
+        self.console = console(stderr=True)
+        self.bar = Progress(
+            TextColumn("step"), MofNCompleteColumn(), BarColumn(bar_width=24), TimeElapsedColumn(), TextColumn("left"),
+            TimeRemainingColumn(), console=self.console,
+        )  # fmt: skip
+        self.task = self.bar.add_task("", total=None)
+        self.display = Display(console=self.console, get_renderable=self.view, transient=True, refresh_per_second=4)
 
     def __enter__(self) -> Live:
-        self.bar.start()
+        if self.console.is_terminal:
+            self.display.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.bar.stop()
+        self.display.stop()
 
-    def __call__(self, step: int, steps: int, readings: Mapping[str, float]) -> None:
+    def begin(self, setup: Setup, metric: str, lexical: float | None) -> None:
+        """Say what "auto" became."""
+        facts, chosen = setup.facts, setup.chosen
+        self.metric = metric
+        self.bounds = f"floor {facts['loss.floor']:.3g}, chance {facts['loss.chance']:.3g}"
+        self.lexical = "" if lexical is None else f" (TF-IDF {lexical:.3f})"
+        kind = facts["chosen.model"]
+        self.say(
+            f"model    {kind}, {facts['model.parameters']:,} parameters, {facts['model.dimension']} dimensions\n"
+            f"loss     {chosen.loss}, temperature {chosen.temperature:.3g}, {chosen.candidates:,} candidates a query\n"
+            f"length   {chosen.steps:,} steps of {chosen.batch_size} at most, {chosen.steps_per_epoch:,} in an epoch"
+        )
+        self.phase = "finding a learning rate" if setup.recipe.optim.learning_rate == "auto" else "starting"
+        if not self.console.is_terminal:
+            self.say(self.phase)
+
+    def step(self, step: int, steps: int, readings: Mapping[str, float]) -> None:
         """Take in the readings of a step."""
+        if self.phase:
+            self.phase, self.began = "", time.perf_counter()
+            self.first = step - 1
+            self.bar.reset(self.task, total=steps, completed=self.first)
         if "loss" in readings:
             fresh = readings["loss"]
             # a single batch's loss jumps; the eye wants the trend
-            self.loss = fresh if self.loss != self.loss else 0.9 * self.loss + 0.1 * fresh
-        key = f"dev/{self.metric}"
-        if key in readings:
-            self.held_out = f"; held-out {self.metric} {readings[key]:.3f}{self.lexical}"
+            self.loss = fresh if math.isnan(self.loss) else 0.9 * self.loss + 0.1 * fresh
+        self.bar.update(self.task, completed=step)
+        if f"dev/{self.metric}" in readings:
+            self.held_out = f"held-out {self.metric} {readings[f'dev/{self.metric}']:.3f}{self.lexical}"
             if not self.console.is_terminal:
-                self.console.print(f"step {step} of {steps}, {self._left(step, steps)}{self._line()}", soft_wrap=True)
-        self.bar.update(self.task, completed=step, total=steps, description=self._line())
+                self.say(f"step {step} of {steps}, {self.left(step, steps)}{self.loss_line()}; {self.held_out}")
 
-    def _line(self) -> str:
-        return f"loss {self.loss:.3f} ({self.bounds}){self.held_out}"
+    def say(self, text: str) -> None:
+        """Print a sentence above the moving lines."""
+        self.console.print(text, markup=False, style="dim", soft_wrap=not self.console.is_terminal)
+        if text == "evaluating":
+            self.phase = text
 
-    def _left(self, step: int, steps: int) -> str:
-        seconds = (time.perf_counter() - self.began) / max(1, step) * (steps - step)
+    def view(self) -> RenderableType:
+        """The moving lines."""
+        if self.phase:
+            self.spinner.update(text=self.phase)
+            return self.spinner
+        return Group(self.bar, Text(self.loss_line()), Text(self.held_out))
+
+    def loss_line(self) -> str:
+        """Where the loss stands."""
+        if math.isnan(self.loss):
+            return f"no loss yet ({self.bounds})"
+        return f"loss {self.loss:.3f} ({self.bounds})"
+
+    def left(self, step: int, steps: int) -> str:
+        """The time left, from the pace so far."""
+        seconds = (time.perf_counter() - self.began) / max(1, step - self.first) * (steps - step)
         return f"about {seconds:.0f} s left, "

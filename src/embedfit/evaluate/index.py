@@ -8,7 +8,7 @@ Axes: n documents, q queries, k results, e dimensions.
 
 from __future__ import annotations
 
-__all__ = ["Index", "build", "export", "load", "save", "search", "self_check"]
+__all__ = ["Index", "build", "check_rows", "export", "load", "save", "search", "self_check"]
 
 import json
 from collections import Counter
@@ -169,8 +169,7 @@ def self_check(
     """
     if len(embedding) != len(index.ids):
         raise ModelError(f"the index holds {len(index.ids)} documents, {len(embedding)} embeddings were given")
-    rng = np.random.default_rng(seed)
-    rows = np.sort(rng.choice(len(index.ids), min(sample, len(index.ids)), replace=False))
+    rows = check_rows(len(index.ids), sample=sample, seed=seed)
     own_row = embedding[rows].astype(np.float32)
     scores, found = search(index, own_row, 1)
     stored = np.stack([index.engine.reconstruct(int(row)) for row in rows])
@@ -187,6 +186,11 @@ def self_check(
             hint="build the index again from this model and these documents, in this order",
         )
     return {"checked": int(rows.size), "duplicates": int(twin.sum())}
+
+
+def check_rows(documents: int, *, sample: int = 1_000, seed: int = 0) -> Int[np.ndarray, " sample"]:
+    """The rows that `self_check` tries: only these need to be encoded afresh."""
+    return np.sort(np.random.default_rng(seed).choice(documents, min(sample, documents), replace=False))
 
 
 def save(index: Index, folder: Path) -> None:

@@ -1,0 +1,38 @@
+"""Evaluation of a model on rows, with the rows of its own run as what it may know."""
+
+from __future__ import annotations
+
+__all__ = ["known_rows", "measured"]
+
+from embedfit.api import measure
+from embedfit.cli.sources import Opened
+from embedfit.cli.terminal import say
+from embedfit.data import read
+from embedfit.errors import DataError
+from embedfit.evaluate import Evaluation
+from embedfit.pairs import Pairs
+
+
+def measured(opened: Opened, pairs: Pairs, known: Pairs | None) -> Evaluation:
+    """Evaluate."""
+    say(f"evaluating on {len(pairs):,} rows", style="dim")
+    return measure(opened.run or opened.model, pairs, known=known)
+
+
+def known_rows(opened: Opened, pairs: Pairs) -> Pairs | None:
+    """The rows a run was made from, where they are still there and of the same kind."""
+    if opened.run is None or pairs.kind in ("graded", "collection"):
+        return None
+    data = opened.run.record.recipe.data
+    if not data.files:
+        return None
+    source = data.files[0] if len(data.files) == 1 else list(data.files)
+    try:
+        known = read(source, kind=data.kind, columns=data.columns, on_bad_rows=data.on_bad_rows, encoding=data.encoding)
+    except DataError as error:
+        say(f"its documents are no candidates, the rows of the run cannot be read: {error.message}", style="yellow")
+        return None
+    if known.kind != pairs.kind:
+        return None
+    say(f"known    {known.source}: {len(known):,} rows of the run, their documents are candidates too", style="dim")
+    return known

@@ -1,0 +1,87 @@
+"""After training: `evaluate`, `search`, `encode`."""
+
+from __future__ import annotations
+
+__all__ = ["encode", "evaluate", "search"]
+
+from typing import Any
+
+import click
+
+from embedfit.cli.options import as_json, reading
+from embedfit.cli.terminal import print_json, say, show
+
+
+@click.command(short_help="Measure a model on other rows.")
+@click.argument("model", metavar="RUN|MODEL")
+@click.argument("data", metavar="DATA")
+@click.option(
+    "--known",
+    metavar="DATA",
+    help="Rows the model may know: their documents are candidates too. By default the rows of the run.",
+)
+@reading
+@as_json
+def evaluate(model: str, data: str, known: str | None, form: str, **how: Any) -> int:
+    """Measure a model on rows it was not trained on, beside the lexical baselines, with 95 % intervals."""
+    from embedfit.cli.measuring import known_rows, measured
+    from embedfit.cli.sources import open_model, read_rows
+
+    opened = open_model(model)
+    pairs = read_rows([data], **how)
+    found = measured(opened, pairs, read_rows([known], **how) if known else known_rows(opened, pairs))
+    print_json(found.record()) if form == "json" else show(*as_text(found))
+    return 0
+
+
+def as_text(found: Any) -> tuple[Any, ...]:
+    """An evaluation as a table and its verdict."""
+    from embedfit.cli.results import metrics_table
+
+    return metrics_table(found.values, found.metric), "", found.verdict
+
+
+@click.command(short_help="Find the nearest documents, or no answer.")
+@click.argument("model", metavar="RUN|MODEL")
+@click.argument("text")
+@click.option("-k", type=click.IntRange(min=1), default=10, show_default=True, help="How many documents at most.")
+@click.option("--documents", metavar="FILE", help="Search in these texts instead of the documents of the run.")
+@click.option("--column", metavar="NAME", help="The column of FILE that holds the texts.")
+@as_json
+def search(model: str, text: str, form: str, **wanted: Any) -> int:
+    """Find the nearest documents to TEXT, or no answer below the run's threshold (exit status 1)."""
+    from embedfit.cli.searching import find
+    from embedfit.cli.sources import open_model
+
+    found = find(open_model(model), text, **wanted)
+    if form == "json":
+        print_json(found.to_dict())
+    else:
+        show(*found.lines())
+        say(found.remark(), style="dim")
+    return 0 if found.answered else 1
+
+
+@click.command(short_help="Write embeddings, and a FAISS index if asked.")
+@click.argument("model", metavar="RUN|MODEL")
+@click.argument("file", metavar="FILE")
+@click.option(
+    "-o", "--out", required=True, metavar="FILE", help="Where the embeddings go: .npy, or .parquet with the texts."
+)
+@click.option("--column", metavar="NAME", help="The column that holds the texts, where its name does not say it.")
+@click.option(
+    "--role",
+    type=click.Choice(["query", "document"]),
+    default="document",
+    show_default=True,
+    help="Which tower embeds them.",
+)
+@click.option("--index", metavar="DIR", help="Also write a FAISS index, checked against texts encoded afresh.")
+@click.option("--encoding", default="utf-8", show_default=True, help="Of text files.")
+def encode(model: str, file: str, out: str, role: Any, index: str | None, **how: Any) -> int:
+    """Write the embeddings of the texts of FILE (a table, or a .txt file with one text per line), one row per text."""
+    from embedfit.cli.embedding import encode_file, texts_for
+
+    texts, path = texts_for(file, out, **how)
+    encode_file(model, texts, path, role=role, index=index)
+    return 0
