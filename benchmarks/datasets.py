@@ -97,7 +97,7 @@ def _stackfaq(seed: int) -> tuple[Pairs, Pairs | None, Pairs]:
 
 
 def _covid_q(seed: int) -> tuple[Pairs, Pairs | None, Pairs]:
-    pairs = ef.read(data_folder() / "covid_q" / "final_master_dataset.csv", text="Question", label="Question ID")
+    pairs = ef.read(data_folder() / "covid_q" / "final_master_dataset.csv", text="Question", label="Question ID", on_bad_rows="skip")
     table = pairs.table.unique(["text", "label"], maintain_order=True)
     pairs = Pairs(kind="classes", table=table, source=pairs.source)
     train, test = _halved(pairs, table["label"].to_list(), lambda size: 1, seed)
@@ -109,13 +109,19 @@ def _cmrc2018(seed: int) -> tuple[Pairs, Pairs | None, Pairs]:
     del seed
     folder = data_folder()
     questions = pl.read_csv(folder / "cmrc2018" / "cmrc2018_queries.tsv", separator="\t", quote_char=None)
+    questions = questions.drop_nulls("question")  # two are empty
     judged = pl.read_csv(folder / "clicklog_cmrc" / "qrels.csv").join(
         questions.select(query_id="qid", query="question", part="split"), on="query_id"
     )
     corpus = pl.read_csv(folder / "clicklog_cmrc" / "documents.csv").select("document_id", document="text")
     judged = judged.with_columns(pl.col("relevance").cast(pl.Float64))
     train, test = (
-        Pairs(kind="collection", table=judged.filter(pl.col("part") == part).drop("part"), corpus=corpus, source="cmrc2018")
+        Pairs(
+            kind="collection",
+            table=judged.filter(pl.col("part") == part).drop("part"),
+            corpus=corpus,
+            source="cmrc2018",
+        )
         for part in ("dev", "trial")
     )
     return train, None, test

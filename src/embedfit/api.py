@@ -179,8 +179,7 @@ def measure(model: TwoTower | TrainedRun, data: Pairs, *, known: Pairs | None = 
         DataError: the rows cannot be evaluated.
     """
     towers = model.model if isinstance(model, TrainedRun) else model
-    shared = known is not None and job.shared_documents(known)
-    keys = None if data.kind in ("graded", "classes") else "phrasings" if shared else "documents"
+    keys = None if data.kind == "graded" else job.keys_of(towers, known)
     return evaluate(*job.encoders(towers), data, known=known, keys=keys)
 
 

@@ -39,7 +39,7 @@ from embedfit.metrics import measure, spearman
 from embedfit.pairs import Pairs
 from embedfit.recipe import Recipe, to_toml
 from embedfit.run import Run
-from embedfit.towers import TwoTower, save
+from embedfit.towers import Prototypes, TwoTower, save
 
 LIGHT_CORPUS = 5_000
 """Documents of a collection that the evaluations during training look at; the final one looks at all."""
@@ -147,6 +147,7 @@ def train(
     watcher = watcher or Silent()
     began = time.perf_counter()
     open_folder(folder, resume=resume)
+    rows = replace(rows, train=without_label_texts(rows.train), dev=rows.dev and without_label_texts(rows.dev))
     setup = prepare(rows.train, recipe, towers)
     seen = audited(rows, setup)
     for found in worth_saying(seen):
@@ -161,8 +162,11 @@ def train(
     def held_out(model: TwoTower) -> Mapping[str, float]:
         if light is None:
             return {}
-        value = evaluate_bare(*encoders(model), light, known=rows.train, keys=keys_for(light)).value
-        return {f"dev/{metric}": value}
+        # known phrasings would have to be embedded anew each time; the documents alone tell whether training goes on
+        keys: Keys | None = keys_of(model, rows.train) if light.kind != "pairs" else "documents"
+        values = evaluate_bare(*encoders(model), light, known=rows.train, keys=keys).values
+        # recall@10 of a small set soon stands still; the rank of the first hit then still tells models apart
+        return {f"dev/{name}": values[name] for name in (metric, "mrr@10") if name in values}
 
     fitted = fit(setup, folder=folder, measure=held_out, progress=watcher.step, resume=resume)
     watcher.say("evaluating")
@@ -175,7 +179,9 @@ def train(
         "data.findings": [finding.to_dict() for finding in seen.findings],
         "job.seconds": round(time.perf_counter() - began, 2),
     }
-    save(model, folder / "model", extra={"metric": metric, "evaluation": _plain(evaluation.values) if evaluation else {}})
+    save(
+        model, folder / "model", extra={"metric": metric, "evaluation": _plain(evaluation.values) if evaluation else {}}
+    )
     if catalogue is not None:
         catalogues.save(catalogue, folder / "catalogue")
     left_out = [{"file": b.file, "line": b.line, "column": b.column, "reason": b.reason} for b in rows.train.left_out]
@@ -193,9 +199,20 @@ def encoders(model: TwoTower) -> tuple[Any, Any]:
     )
 
 
-def keys_for(pairs: Pairs) -> Keys | None:
-    """During training only the documents themselves are looked at: known phrasings would have to be embedded anew."""
-    return None if pairs.kind == "graded" else "documents"
+def keys_of(model: TwoTower, known: Pairs | None) -> Keys | None:
+    """How the documents of a model are found: prototypes by themselves, classes and standard questions by all their
+    known phrasings, other documents by their own text.
+    """
+    if known is not None and known.kind == "graded":
+        return None
+    if isinstance(model.document, Prototypes) or known is None:
+        return "documents"
+    return "phrasings" if known.kind == "classes" or shared_documents(known) else "documents"
+
+
+def without_label_texts(pairs: Pairs) -> Pairs:
+    """Classes under their bare labels, which is what prototypes know them by."""
+    return replace(pairs, table=pairs.table.drop("label_text", strict=False))
 
 
 def shared_documents(pairs: Pairs) -> bool:
@@ -207,7 +224,7 @@ def judge(model: TwoTower, rows: Rows) -> tuple[Evaluation | None, catalogues.Ca
     """The evaluation of a trained model on the held-out rows, and the catalogue it answers from."""
     if rows.train.kind == "graded":
         return (None if rows.dev is None else evaluate(*encoders(model), rows.dev, known=rows.train)), None
-    keys: Keys = "phrasings" if shared_documents(rows.train) else "documents"
+    keys = keys_of(model, rows.train)
     if rows.dev is None:
         return None, catalogues.build(*encoders(model), task_of(rows.train, rows.train, keys), None)
     task = task_of(rows.dev, rows.train, keys)
@@ -272,7 +289,11 @@ def write_recipe(folder: Path, recipe: Recipe) -> None:
 
 
 def write(
-    folder: Path, recipe: Recipe, facts: Mapping[str, Any], evaluation: Evaluation | None, left_out: list[dict[str, Any]]
+    folder: Path,
+    recipe: Recipe,
+    facts: Mapping[str, Any],
+    evaluation: Evaluation | None,
+    left_out: list[dict[str, Any]],
 ) -> Run:
     """Facts, evidence, environment, report, and last the evaluation, whose presence means that the run is finished."""
     samples = {**(evaluation.samples if evaluation else {}), "left_out": left_out}

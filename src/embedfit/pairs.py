@@ -56,6 +56,14 @@ class Pairs:
                 f"got {', '.join(self.table.columns) or 'none'}",
                 hint=f"name the missing one, for example {missing[0]}='your_column'",
             )
+        for column in COLUMNS[self.kind]:
+            if self.table[column].null_count():
+                row = int(self.table[column].is_null().arg_max() or 0)
+                raise DataError(
+                    f"{self.source}: the column '{column}' is empty in {self.table[column].null_count()} rows, first in "
+                    f"row {row + 1}",
+                    hint="leave such rows out, or read the file with embedfit.read, which names them",
+                )
         if (self.kind == "collection") != (self.corpus is not None):
             raise DataError(f"data of kind '{self.kind}' {'needs' if self.corpus is None else 'has no'} corpus")
 

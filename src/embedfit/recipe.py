@@ -69,7 +69,9 @@ class DataSection(_Section):
     encoding: str = Field("utf-8", description="of text files")
     dev: float = Field(0.1, ge=0, description="share of the rows held out (below 1), or their number")
     dev_files: tuple[str, ...] = Field((), description="held-out rows from files of their own instead")
-    out_of_scope: tuple[str, ...] = Field((), description="files with texts that have no answer; they set the threshold")
+    out_of_scope: tuple[str, ...] = Field(
+        (), description="files with texts that have no answer; they set the threshold"
+    )
     on_bad_rows: Literal["error", "skip"] = Field(
         "error", description="skip: leave broken rows out, counted and listed"
     )
@@ -97,7 +99,9 @@ class LossSection(_Section):
         "auto", description="auto: from the number of candidates (floor below 5 % of chance)"
     )
     margin: float | Auto = Field("auto", description="additive margin on the positive's cosine")
-    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target given to all candidates alike")
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] | Auto = Field(
+        "auto", description="share of the target given to all candidates alike"
+    )
 
 
 class OptimSection(_Section):

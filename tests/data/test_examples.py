@@ -39,7 +39,9 @@ def test_distinct_texts_stand_once_and_equal_after_normalisation_means_equal_ide
 
 
 def test_missing_negatives_are_left_out_of_the_batch_and_shared_documents_stand_once() -> None:
-    data = examples(pairs([("q", "A"), ("r", "A"), ("s", "B")], negative_1=["B", None, "C"], negative_2=[None, None, "A"]))
+    data = examples(
+        pairs([("q", "A"), ("r", "A"), ("s", "B")], negative_1=["B", None, "C"], negative_2=[None, None, "A"])
+    )
     made = batch(data, numbered(data.query_texts), numbered(data.document_texts), torch.tensor([0, 1]))
     texts = [data.document_texts[i] for i in made.document.ids]
     assert sorted(texts) == ["A", "B"]
@@ -88,7 +90,12 @@ def test_every_epoch_has_another_order_and_the_same_seed_the_same() -> None:
 
 def test_a_collection_becomes_pairs_of_its_relevant_judgements() -> None:
     table = pl.DataFrame(
-        {"query_id": ["1", "1", "2"], "query": ["q", "q", "r"], "document_id": ["a", "b", "b"], "relevance": [1.0, 0.0, 2.0]}
+        {
+            "query_id": ["1", "1", "2"],
+            "query": ["q", "q", "r"],
+            "document_id": ["a", "b", "b"],
+            "relevance": [1.0, 0.0, 2.0],
+        }
     )
     corpus = pl.DataFrame({"document_id": ["a", "b"], "document": ["A", "B"]})
     data = examples(Pairs(kind="collection", table=table, corpus=corpus))

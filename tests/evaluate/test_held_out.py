@@ -139,7 +139,15 @@ def test_words_that_suffice_are_said_to_suffice():
 def test_the_samples_are_what_the_report_draws():
     held_out, known = (classes(*rows) for rows in faq())
     got = evaluate(random_encoder(), random_encoder(), held_out, known=known)
-    assert set(got.samples) == {"worst", "similarity", "recall_curve", "coverage_curve", "singular_values", "map"}
+    assert set(got.samples) == {
+        "worst",
+        "similarity",
+        "recall_curve",
+        "coverage_curve",
+        "singular_values",
+        "isotropic_singular_values",
+        "map",
+    }
     assert set(got.samples["worst"][0]) == {"query", "expected", "got", "score_expected", "score_got", "rank"}
     ranks = [w["rank"] for w in got.samples["worst"]]
     assert ranks == sorted(ranks, reverse=True)

@@ -31,7 +31,7 @@ class Examples:
         group: class of each example; -1 where there are no classes.
         document_group: class of each document text; -1 where there are no classes.
         weight: of each example.
-        target: grade of each example, only for graded pairs.
+        target: grade of each example on the scale 0 to 1, only for graded pairs.
         catalogue: every step meets all documents, not only those of its batch (class prototypes).
         partners: the positive is drawn anew in every epoch among the texts of the same class (same-label pairs).
     """
@@ -206,5 +206,5 @@ def _graded(pairs: Pairs) -> Examples:
         group=_none(n),
         document_group=_none(len(texts.texts)),
         weight=_weights(table),
-        target=target,
+        target=(target - target.min()) / (target.max() - target.min()),
     )

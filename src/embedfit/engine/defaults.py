@@ -29,6 +29,9 @@ class Family:
         epochs: by kind of data.
         average: share of the run that the average of the weights looks back.
         betas: of AdamW.
+        label_smoothing: share of the target given to all candidates alike.
+        layer_decay: factor of the learning rate from each layer to the one below; the lower layers of a pretrained
+            encoder hold what all texts share.
     """
 
     anchor: float
@@ -37,6 +40,8 @@ class Family:
     epochs: Mapping[Kind, int]
     average: float
     betas: tuple[float, float] = (0.9, 0.999)
+    label_smoothing: float = 0.0
+    layer_decay: float = 1.0
 
 
 FAMILIES: Mapping[FamilyName, Family] = {
@@ -53,7 +58,7 @@ FAMILIES: Mapping[FamilyName, Family] = {
         epochs={"classes": 20, "pairs": 20, "graded": 10, "collection": 10},
     ),
     "pretrained": Family(
-        anchor=1e-4, prototype_scale=50.0, batch_size=32, average=0.1,
+        anchor=1e-4, prototype_scale=50.0, batch_size=64, average=0.0, label_smoothing=0.05, layer_decay=0.9,
         epochs={"classes": 5, "pairs": 5, "graded": 4, "collection": 3},
     ),
 }  # fmt: skip
@@ -70,6 +75,7 @@ class Chosen:
         loss: objective: infonce | prototypes | cosent | cosine.
         temperature: of the objective.
         margin: of the objective.
+        label_smoothing: of the objective.
         batch_size: queries in a step.
         steps: length of the run.
         steps_per_epoch: steps that see every example once.
@@ -79,6 +85,7 @@ class Chosen:
         checkpoint_every: steps; None: each minute.
         betas: of AdamW.
         prototype_scale: learning-rate factor of class prototypes.
+        layer_decay: factor of the learning rate from layer to layer.
         anchor: where the learning-rate test begins.
         candidates: documents each query is compared with, the positive included.
     """
@@ -86,6 +93,7 @@ class Chosen:
     loss: str
     temperature: float
     margin: float
+    label_smoothing: float
     batch_size: int
     steps: int
     steps_per_epoch: int
@@ -95,6 +103,7 @@ class Chosen:
     checkpoint_every: int | None
     betas: tuple[float, float]
     prototype_scale: float
+    layer_decay: float
     anchor: float
     candidates: int
 
@@ -113,7 +122,7 @@ def family_of(kind: str) -> FamilyName:
 
 def loss_for(kind: Kind) -> str:
     """The objective of a kind of data."""
-    return {"pairs": "infonce", "collection": "infonce", "classes": "prototypes", "graded": "cosent"}[kind]
+    return {"pairs": "infonce", "collection": "infonce", "classes": "prototypes", "graded": "cosine"}[kind]
 
 
 def temperature_for(candidates: int) -> float:
@@ -152,6 +161,9 @@ def choose(recipe: Recipe, data: Examples, kind: Kind, family: Family) -> Chosen
         loss=loss,
         temperature=automatic if recipe.loss.temperature == "auto" else recipe.loss.temperature,
         margin=0.0 if recipe.loss.margin == "auto" else recipe.loss.margin,
+        label_smoothing=family.label_smoothing
+        if recipe.loss.label_smoothing == "auto"
+        else recipe.loss.label_smoothing,
         batch_size=batch_size,
         steps=steps,
         steps_per_epoch=per_epoch,
@@ -161,6 +173,7 @@ def choose(recipe: Recipe, data: Examples, kind: Kind, family: Family) -> Chosen
         checkpoint_every=None if recipe.run.checkpoint_every == "auto" else duration(recipe.run.checkpoint_every, 1),
         betas=family.betas,
         prototype_scale=family.prototype_scale,
+        layer_decay=family.layer_decay,
         anchor=family.anchor,
         candidates=candidates,
     )

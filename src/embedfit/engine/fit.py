@@ -28,10 +28,10 @@ from embedfit.errors import NonFiniteLossError, RecipeError, RunError
 from embedfit.losses import CoSENT, CosineRegression, InfoNCE, Loss, Symmetric
 from embedfit.optim import Group, groups
 from embedfit.pairs import Pairs
-from embedfit.probes.floor import cosent_chance, infonce_chance, infonce_floor
+from embedfit.probes.floor import cosent_chance, cosent_floor, infonce_chance, infonce_floor
 from embedfit.recipe import Recipe
 from embedfit.scores import Known
-from embedfit.towers import Prototypes, TwoTower, build, load_pretrained
+from embedfit.towers import Prototypes, TwoTower, build, load
 from embedfit.types import Tokens
 
 Progress = Callable[[int, int, Readings], None]
@@ -102,12 +102,12 @@ def prepare(train_pairs: Pairs, recipe: Recipe, towers: TwoTower | None = None) 
         towers = TwoTower(towers.query, Prototypes.from_means(data.document_texts, means, parts=towers.query.parts))
     document_tokens = towers.document.tokenize(data.document_texts)
 
-    loss = make_loss(chosen, recipe, symmetric=not data.catalogue)
+    loss = make_loss(chosen, symmetric=not data.catalogue)
     known = None if data.catalogue or data.target is not None else Known(*_known(data))
     objective = Objective(model=towers, loss=loss, known=known, precision=precision)
     parts = {"query": towers.query, "document": towers.document, "loss": loss}
     scales = {"document": chosen.prototype_scale} if data.catalogue else {}
-    made = groups(parts, weight_decay=recipe.optim.weight_decay, scales=scales, layer_decay=LAYER_DECAY[family_name])
+    made = groups(parts, weight_decay=recipe.optim.weight_decay, scales=scales, layer_decay=chosen.layer_decay)
     material = Material(data=data, query_tokens=query_tokens, document_tokens=document_tokens)
     return Setup(
         recipe=recipe,
@@ -117,19 +117,16 @@ def prepare(train_pairs: Pairs, recipe: Recipe, towers: TwoTower | None = None) 
         chosen=chosen,
         facts={
             **chosen.facts(),
-            **_loss_facts(chosen, recipe, data),
+            **_loss_facts(chosen, data),
             "chosen.model": kind,
             "chosen.precision": str(precision).removeprefix("torch."),
             "chosen.threads": torch.get_num_threads(),
             "model.parameters": sum(p.numel() for p in towers.parameters()),
             "model.dimension": towers.dimension,
+            "chosen.max_tokens": towers.query.max_tokens,
             "model.tokens": int(query_tokens.lengths.sum()),
         },
     )
-
-
-# later layers of a pretrained encoder may move further than earlier ones, which hold what all texts share
-LAYER_DECAY = {"bag": 1.0, "recurrent": 1.0, "transformer": 1.0, "pretrained": 0.9}
 
 
 def fit(
@@ -193,6 +190,7 @@ def fit(
             **setup.facts,
             **facts,
             "chosen.learning_rate": plan.learning_rate,
+            "train.shuffled": True,
             "train.seconds": round(time.perf_counter() - began, 2),
             "train.best_step": best.step,
             "train.stopped": ended,
@@ -232,13 +230,13 @@ def fingerprint(setup: Setup) -> str:
     return sha.hexdigest()[:32]
 
 
-def make_loss(chosen: Chosen, recipe: Recipe, *, symmetric: bool) -> Loss:
+def make_loss(chosen: Chosen, *, symmetric: bool) -> Loss:
     """The objective of a run."""
     if chosen.loss == "cosent":
         return CoSENT(chosen.temperature)
     if chosen.loss == "cosine":
         return CosineRegression()
-    softmax = InfoNCE(chosen.temperature, chosen.margin, recipe.loss.label_smoothing)
+    softmax = InfoNCE(chosen.temperature, chosen.margin, chosen.label_smoothing)
     return Symmetric(softmax) if symmetric else softmax
 
 
@@ -260,15 +258,12 @@ def class_means(towers: TwoTower, data: Examples, tokens: Tokens) -> torch.Tenso
 def _check_loss(loss: str, data: Examples) -> None:
     graded = data.target is not None
     if graded != (loss in ("cosent", "cosine")):
-        fits = "cosent or cosine" if graded else "infonce" + (" or prototypes" if data.catalogue or data.partners else "")
+        fits = (
+            "cosent or cosine" if graded else "infonce" + (" or prototypes" if data.catalogue or data.partners else "")
+        )
         raise RecipeError(
             f"loss.kind '{loss}' does not fit {'graded' if graded else 'these'} rows; expected {fits}",
-            hint="leave loss.kind at \"auto\"",
-        )
-    if loss == "cosine" and data.target is not None and float(data.target.abs().max()) > 1:
-        raise RecipeError(
-            f"loss.kind 'cosine' needs scores in [-1, 1]; got {float(data.target.min()):g} to {float(data.target.max()):g}",
-            hint="use cosent, which only looks at the order of the scores, or rescale them",
+            hint='leave loss.kind at "auto"',
         )
 
 
@@ -280,10 +275,10 @@ def _towers(recipe: Recipe, data: Examples) -> TwoTower:
         for value in [getattr(settings, name)]
     }
     if family_of(settings.kind) == "pretrained":
-        towers = [load_pretrained(settings.kind, dropout=sizes["dropout"], max_tokens=sizes["max_tokens"])]
-        if not settings.shared:
-            towers.append(load_pretrained(settings.kind, dropout=sizes["dropout"], max_tokens=sizes["max_tokens"]))
-        return TwoTower(*towers)
+        first, second = (
+            load(settings.kind, dropout=sizes["dropout"], max_tokens=sizes["max_tokens"]) for _ in range(2)
+        )
+        return first if settings.shared else TwoTower(first.query, second.document)
     texts = data.query_texts if data.catalogue else list(dict.fromkeys(data.query_texts + data.document_texts))
     count = 1 if settings.shared else 2
     return TwoTower(*(build(settings.kind, texts, **sizes, seed=recipe.optim.seed + i) for i in range(count)))
@@ -321,23 +316,32 @@ def _rated(setup: Setup) -> tuple[Plan, dict[str, Any]]:
         setup.objective, setup.material, setup.groups, plan, anchor=setup.chosen.anchor, trial=trial
     )
     losses = {f"{rate:.2g}": loss for rate, loss in test.losses.items()}
-    return replace(plan, learning_rate=test.chosen), {"rate_test.losses": losses, "rate_test.steps": test.steps}
+    return replace(plan, learning_rate=test.chosen), {
+        "rate_test.losses": losses,
+        "rate_test.start": test.start,
+        "rate_test.steps": test.steps,
+    }
 
 
 TRIAL_STEPS = 60  # of the learning-rate test: long enough for the schedule, short enough to be repeated
 
 
-def _loss_facts(chosen: Chosen, recipe: Recipe, data: Examples) -> dict[str, float]:
+def _loss_facts(chosen: Chosen, data: Examples) -> dict[str, float]:
     """Where the loss starts when all candidates look alike, and how low it can get."""
     if data.target is not None:
         if chosen.loss == "cosine":
             return {"loss.floor": 0.0, "loss.chance": float(data.target.var(correction=0))}
-        grades = torch.unique(data.target, return_counts=True)[1].double()
-        counts = (grades / grades.sum() * chosen.batch_size).tolist()  # of a typical batch
-        return {"loss.floor": 0.0, "loss.chance": cosent_chance(counts)}
-    smoothing = recipe.loss.label_smoothing
-    floor = infonce_floor(chosen.candidates, chosen.temperature, margin=chosen.margin, label_smoothing=smoothing)
-    return {"loss.floor": floor, "loss.chance": infonce_chance(chosen.candidates)}
+        grades = torch.unique((data.target * GRADES).round(), return_counts=True)[1].double()
+        counts = [max(1, round(share * chosen.batch_size)) for share in (grades / grades.sum()).tolist()]
+        return {"loss.floor": cosent_floor(counts, chosen.temperature), "loss.chance": cosent_chance(counts)}
+    shape = {"margin": chosen.margin, "label_smoothing": chosen.label_smoothing}
+    return {
+        "loss.floor": infonce_floor(chosen.candidates, chosen.temperature, **shape),
+        "loss.chance": infonce_chance(chosen.candidates, chosen.temperature, **shape),
+    }
+
+
+GRADES = 20  # steps on the scale of grades that the levels of CoSENT's loss are worked out with
 
 
 def _with_texts(error: NonFiniteLossError, data: Examples) -> NonFiniteLossError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 __all__ = ["Best", "Plan", "train"]
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -68,20 +67,24 @@ class Material:
     def batch_of(self, step: int, plan: Plan) -> Batch:
         """The batch of a step."""
         rows = rows_of(step, len(self.data), batch_size=plan.batch_size, seed=plan.seed)
-        return batch(self.data, self.query_tokens, self.document_tokens, rows, draw=(plan.seed, step))
+        return self.batch_with(rows, plan, draw=step)
+
+    def batch_with(self, rows: Tensor, plan: Plan, *, draw: int) -> Batch:
+        """A batch of some examples; `draw` numbers its random choices."""
+        return batch(self.data, self.query_tokens, self.document_tokens, rows, draw=(plan.seed, draw))
 
 
 @dataclass(slots=True)
 class Best:
     """The best weights so far by the held-out metric, and how long ago that was."""
 
-    metric: float = -math.inf
+    metric: tuple[float, ...] = ()
     step: int = 0
     waited: int = 0
     weights: dict[str, Tensor] = field(default_factory=dict)
 
-    def offer(self, metric: float, step: int, weights: Mapping[str, Tensor]) -> None:
-        """Keep these weights if they are better."""
+    def offer(self, metric: tuple[float, ...], step: int, weights: Mapping[str, Tensor]) -> None:
+        """Keep these weights if they are better: by the first reading, or by the next where the first is equal."""
         if metric > self.metric:
             self.metric, self.step, self.waited = metric, step, 0
             self.weights = {k: v.detach().clone() for k, v in weights.items()}
@@ -95,7 +98,7 @@ class Observer:
 
     Attributes:
         read: readings of a step (probes), called after the optimiser moved.
-        measure: held-out readings of the current weights; the first is the metric that decides, higher is better. Nothing
+        measure: held-out readings of the current weights, higher is better, in the order in which they decide. Nothing
             held out: empty, and the newest weights count as the best.
         record: keeps readings under a step.
         keep: stores a checkpoint.
@@ -141,6 +144,10 @@ def train(
     average, best, first = Average(model, plan.decay()), Best(), 0
     if start is not None:
         first = resume(start, objective, optimiser, average, best)
+    else:  # the untrained model counts: a pretrained encoder may be best as it is
+        held_out = observer.measure()
+        best.offer(tuple(held_out.values()), 0, model.state_dict())
+        observer.record(0, held_out)
     model.train()
 
     for number in range(first, plan.steps):
@@ -159,7 +166,7 @@ def train(
         if done % plan.evaluate_every == 0 or done == plan.steps:
             average.swap()
             held_out = observer.measure()
-            best.offer(next(iter(held_out.values()), float(done)), done, model.state_dict())
+            best.offer(tuple(held_out.values()) or (float(done),), done, model.state_dict())
             average.swap()
             observer.record(done, held_out)
         if observer.keep_now(done):
@@ -173,9 +180,7 @@ def train(
     return best, f"no better for {best.waited} evaluations" if best.waited >= plan.patience else "finished"
 
 
-def state_of(
-    step: int, objective: Objective, optimiser: Optimiser, average: Average, best: Best
-) -> Checkpoint:
+def state_of(step: int, objective: Objective, optimiser: Optimiser, average: Average, best: Best) -> Checkpoint:
     """Everything that `resume` needs."""
     parts = {
         "model": objective.model.state_dict(),
@@ -184,20 +189,18 @@ def state_of(
         "average": average.state(),
         "best": best.weights,
     }
-    values = {"step": step, "metric": best.metric, "best_step": best.step, "waited": best.waited}
+    values = {"step": step, "metric": list(best.metric), "best_step": best.step, "waited": best.waited}
     # clones, because towers that are one and the same would be refused as shared memory
     tensors = {f"{part}/{k}": v.detach().clone() for part, state in parts.items() for k, v in state.items()}
     return Checkpoint(values=values, tensors=tensors)
 
 
-def resume(
-    start: Checkpoint, objective: Objective, optimiser: Optimiser, average: Average, best: Best
-) -> int:
+def resume(start: Checkpoint, objective: Objective, optimiser: Optimiser, average: Average, best: Best) -> int:
     """Put a checkpoint's state in place; returns the number of the next step."""
     objective.model.load_state_dict(start.part("model"))
     objective.loss.load_state_dict(start.part("loss"))
     optimiser.load(start.part("optimiser"))
     average.load(start.part("average"))
-    best.metric, best.step = start.values["metric"], start.values["best_step"]
+    best.metric, best.step = tuple(start.values["metric"]), start.values["best_step"]
     best.waited, best.weights = start.values["waited"], start.part("best")
     return int(start.values["step"])

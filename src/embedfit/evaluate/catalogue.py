@@ -132,4 +132,6 @@ def load(folder: Path) -> Catalogue:
             threshold=said["threshold"],
         )
     except (OSError, ValueError, KeyError, pl.exceptions.PolarsError) as error:
-        raise RunError(f"no usable catalogue in '{folder}': {error}", hint="train the run again, or give documents") from None
+        raise RunError(
+            f"no usable catalogue in '{folder}': {error}", hint="train the run again, or give documents"
+        ) from None

@@ -136,7 +136,10 @@ def _measured(
     if pairs.kind == "graded":
         out = _graded(*encoders, pairs, known, details, seed)
     else:
-        out = _retrieval(*encoders, pairs, task_of(pairs, known, keys), how, details, seed)
+        task = task_of(pairs, known, keys)
+        # words see every known phrasing, also of classes that the model knows by a prototype
+        worded = task if pairs.kind != "classes" or known is None else task_of(pairs, known, "phrasings")
+        out = _retrieval(*encoders, pairs, (task, worded), how, details, seed)
     return replace(out, values={**out.values, "seconds": time.perf_counter() - start})
 
 
@@ -144,12 +147,13 @@ def _retrieval(
     encode_query: Encode,
     encode_document: Encode,
     pairs: Pairs,
-    task: Task,
+    tasks: tuple[Task, Task],
     how: How,
     details: bool,
     seed: int,
 ) -> Evaluation:
     main = main_metric(pairs.kind)
+    task, worded = tasks
     query, key = embed_task(encode_query, encode_document, task)
     dense = scorer(query, key, task.owner, how)
     ranked = rank_task(task, dense)
@@ -167,9 +171,10 @@ def _retrieval(
     finding: dict[str, Any] = {}
     evidence: dict[str, Any] = {}
     if details:
-        words = lexical_scorer(task)
+        words = lexical_scorer(worded)
         lexical = rank_task(task, words).ranking
-        baselines, finding = _baselines(task, dense, words, lexical, per_query[main], pairs.kind, seed)
+        svm = svm_scorer(worded, seed=seed) if pairs.kind == "classes" else None
+        baselines, finding = _baselines(task, main, (dense, words, svm), lexical, per_query[main], seed)
         values |= baselines | _flat({f"lexical/{n}": bootstrap_mean(measure(lexical, n), seed=seed) for n in names})
         evidence = _evidence(task, ranked, lexical, query, key, pairs, seed)
     said = verdict(
@@ -198,15 +203,14 @@ def metric_names(main: str, candidates: int) -> list[str]:
 
 
 def _baselines(
-    task: Task, dense: Scorer, words: Scorer, lexical: Ranking, model: np.ndarray, kind: str, seed: int
+    task: Task, main: str, scorers: tuple[Scorer, Scorer, Scorer | None], lexical: Ranking, model: np.ndarray, seed: int
 ) -> tuple[dict[str, float], dict[str, Any]]:
     """Flat values and the verdict's input: lexical, fused, and for classes the SVM, all on the same queries."""
-    main = main_metric(kind)  # type: ignore[arg-type]
+    dense, words, svm = scorers
     by_words = measure(lexical, main)
     mixed, weight = cross_fitted(task, words, dense, main, seed=seed)
     intervals = {"lexical": bootstrap_mean(by_words, seed=seed), "fused": bootstrap_mean(mixed, seed=seed)}
     finding: dict[str, Any] = dict(intervals) | {"gain": paired_mean(model, by_words, seed=seed)}
-    svm = svm_scorer(task, seed=seed) if kind == "classes" else None
     if svm is not None:
         by_svm = measure(rank_task(task, svm).ranking, main)
         intervals["svm"] = finding["svm"] = bootstrap_mean(by_svm, seed=seed)
@@ -230,14 +234,12 @@ def _evidence(
         labels += [task.candidates[c] for c in task.owner]
     else:
         labels = ["query"] * len(task.queries) + ["query" if side else "document" for side in task.phrased]
-    spectrum, points = samples.projection(np.concatenate([query, key]), [*task.queries, *task.keys], labels, seed=seed)
     return {
         "worst": samples.worst(task, ranked),
         "similarity": samples.similarities(task, query, key, seed=seed),
         "recall_curve": samples.curve(ranked.ranking, lexical),
         "coverage_curve": coverage_curve(answers(ranked)),
-        "singular_values": spectrum,
-        "map": points,
+        **samples.projection(np.concatenate([query, key]), [*task.queries, *task.keys], labels, seed=seed),
     }
 
 
@@ -288,13 +290,11 @@ def _graded(
 def _graded_evidence(
     first: list[str], second: list[str], both: np.ndarray, similarity: np.ndarray, grade: np.ndarray, seed: int
 ) -> dict[str, Any]:
-    spectrum, points = samples.projection(both, first + second, ["sentence"] * len(both), seed=seed)
     high = grade > (grade.min() + grade.max()) / 2
     return {
         "worst": samples.graded_worst(first, second, similarity, grade),
         "similarity": {"positive": similarity[high].tolist(), "negative": similarity[~high].tolist()},
-        "singular_values": spectrum,
-        "map": points,
+        **samples.projection(both, first + second, ["sentence"] * len(both), seed=seed),
     }
 
 

@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from embedfit.evaluate.retrieval import Ranked
 from embedfit.evaluate.tasks import Task
 from embedfit.metrics import NEVER, Ranking, recall
+from embedfit.probes.embedding import isotropic_singular_values
 
 _WORST, _SIMILARITIES, _SPECTRUM, _MAP = 20, 1_000, 2_000, 500
 _CURVE = (1, 2, 3, 5, 10, 20, 30, 50, 100, 200, 500, 1000)
@@ -104,11 +105,12 @@ def curve(model: Ranking, lexical: Ranking | None) -> dict[str, list[float]]:
 
 def projection(
     embedding: Float[np.ndarray, "n e"], texts: Sequence[str], labels: Sequence[str], *, seed: int = 0
-) -> tuple[list[float], list[dict[str, Any]]]:
+) -> dict[str, Any]:
     """Singular values of a sample of centred unit embeddings, descending, and its two main axes as a map.
 
     Returns:
-        The singular values, and for up to 500 rows {x, y, text, label}.
+        `singular_values`; `isotropic_singular_values`, those of as many even directions; `map`: for up to 500 rows
+        {x, y, text, label}.
     """
     rng = np.random.default_rng(seed)
     rows: Int[np.ndarray, " n"] = np.sort(rng.choice(len(texts), min(_SPECTRUM, len(texts)), replace=False))
@@ -125,4 +127,8 @@ def projection(
         {"x": float(place[i, 0]), "y": float(place[i, 1]), "text": texts[rows[i]], "label": labels[rows[i]]}
         for i in shown
     ]
-    return values.tolist(), points
+    return {
+        "singular_values": values.tolist(),
+        "isotropic_singular_values": list(isotropic_singular_values(rows.size, embedding.shape[1])),
+        "map": points,
+    }

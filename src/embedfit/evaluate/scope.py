@@ -12,7 +12,7 @@ from embedfit.evaluate.classify import RejectionObjective, answers, rejection, r
 from embedfit.evaluate.embedding import Encode, embed_task
 from embedfit.evaluate.faq import How, Scorer, scorer
 from embedfit.evaluate.retrieval import rank_task
-from embedfit.evaluate.tasks import Task, task_of
+from embedfit.evaluate.tasks import Keys, Task, task_of
 from embedfit.pairs import Pairs
 
 
@@ -23,6 +23,7 @@ def out_of_scope(
     test: Pairs,
     *,
     known: Pairs,
+    keys: Keys | None = None,
     how: How = "blend",
     objective: RejectionObjective = "balanced",
 ) -> Mapping[str, float]:
@@ -35,6 +36,7 @@ def out_of_scope(
             is no label of `known`.
         test: other such rows, to report on.
         known: the classes and their phrasings.
+        keys: how classes are found: see `embedfit.evaluate.tasks.task_of`.
         how: how the phrasings of a class become one score.
         objective: what the threshold is chosen for: see `rejection_threshold`.
 
@@ -46,7 +48,7 @@ def out_of_scope(
     """
     if {dev.kind, test.kind, known.kind} != {"classes"}:
         raise DataError(f"expected rows of kind 'classes', got {dev.kind}, {test.kind} and {known.kind}")
-    tasks = task_of(dev, known), task_of(test, known)
+    tasks = task_of(dev, known, keys), task_of(test, known, keys)
 
     def measured(on_dev: Scorer, on_test: Scorer) -> Mapping[str, float]:
         chosen = rejection_threshold(answers(rank_task(tasks[0], on_dev)), objective)
@@ -55,5 +57,6 @@ def out_of_scope(
     def dense(task: Task) -> Scorer:
         return scorer(*embed_task(encode_query, encode_document, task), task.owner, how)
 
-    words = measured(lexical_scorer(tasks[0]), lexical_scorer(tasks[1]))
+    worded = task_of(dev, known, "phrasings"), task_of(test, known, "phrasings")
+    words = measured(lexical_scorer(worded[0]), lexical_scorer(worded[1]))
     return {**measured(dense(tasks[0]), dense(tasks[1])), **{f"lexical/{name}": value for name, value in words.items()}}

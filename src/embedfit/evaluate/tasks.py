@@ -152,7 +152,8 @@ def _classes(pairs: Pairs, known: Pairs | None, keys: Keys) -> Task:
     titles = _titles(pairs, known)
     has_titles = any(label != title for label, title in titles.items())
     phrasings = [] if known is None or keys == "documents" else known.table.select("label", "text").rows()
-    named = set(titles) if has_titles or keys == "documents" else {label for label, _ in phrasings}
+    # a class that is met only among the held-out rows is none that a model could name
+    named = set(titles) if has_titles or known is None else set(known.table["label"].to_list())
     labels = sorted(named)
     number = {label: i for i, label in enumerate(labels)}
     rows = pairs.table.select("text", "label").rows()

@@ -6,7 +6,7 @@ __all__ = ["CoSENT", "CosineRegression"]
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from embedfit.losses.base import Loss
 from embedfit.losses.infonce import NEVER
@@ -51,16 +51,29 @@ class CoSENT(Loss):
 
 
 class CosineRegression(Loss):
-    """Squared difference between the cosine and the grade; grades must lie in [-1, 1].
+    """Squared difference between the grade and a line through the cosine: (a cos + b - grade)^2.
+
+    The cosine of unrelated texts is not the lowest grade, nor need that of equal texts be the highest; with a and b
+    fixed at 1 and 0, much of the gradient goes into moving all cosines at once. Only the order of cosines is used
+    afterwards, so a and b are learned and then forgotten.
+
+    Args:
+        learned: false keeps a = 1 and b = 0.
 
     Raises:
         ValueError: scores that are not paired.
 
     References:
-        Reimers and Gurevych 2019, https://arxiv.org/abs/1908.10084, section 3 (regression objective).
+        Reimers and Gurevych 2019, https://arxiv.org/abs/1908.10084, section 3 (regression objective, a = 1, b = 0).
     """
+
+    def __init__(self, learned: bool = True) -> None:
+        super().__init__()
+        self.learned = learned
+        self.slope = nn.Parameter(torch.ones(()), requires_grad=learned)
+        self.offset = nn.Parameter(torch.zeros(()), requires_grad=learned)
 
     def forward(self, scores: Scores) -> Float[Tensor, " q"]:
         """Squared error of each query."""
         value, grade = _graded(scores)
-        return (value - grade) ** 2
+        return (self.slope * value + self.offset - grade) ** 2

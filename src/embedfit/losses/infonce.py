@@ -12,7 +12,6 @@ from torch.nn.functional import softplus
 from embedfit.losses.base import Loss
 from embedfit.scores import Scores
 
-
 # a logit no softmax sees; finite, because the gradient of a log-sum-exp over nothing but -inf is NaN
 NEVER = -1e30
 

@@ -36,7 +36,9 @@ class Optimiser:
         self.betas = betas
         self.parameters = [p for group in groups for p in group["params"]]
         # torch's optimiser writes into the groups it is given
-        self.whole = torch.optim.AdamW([Group(**group) for group in groups], lr=0.0, betas=betas, eps=EPSILON, fused=True)
+        self.whole = torch.optim.AdamW(
+            [Group(**group) for group in groups], lr=0.0, betas=betas, eps=EPSILON, fused=True
+        )
         self.rows: dict[Tensor, dict[str, Tensor]] = {}
         self.moved = 0.0
         self.size = 0.0

@@ -75,6 +75,10 @@ class Encoder(Tower):
         self.max_tokens = max_tokens
         self.prompt = ""
         self.kept = kept or Kept()
+        # a batch names few of the words: the gradient then holds their rows alone, and so does the optimiser's work
+        words = model.get_input_embeddings()  # type: ignore[operator]
+        if isinstance(words, nn.Embedding):
+            words.sparse = True
         config: Any = model.config
         self._padding = 0 if config.pad_token_id is None else int(config.pad_token_id)
 
