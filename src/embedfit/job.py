@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import polars as pl
@@ -62,6 +62,7 @@ class Rows:
     note: str = ""
 
 
+@runtime_checkable
 class Watcher(Protocol):
     """Who is told what a job is doing."""
 

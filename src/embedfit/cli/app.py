@@ -35,6 +35,9 @@ class App(click.Group):
         """Run a command line and leave: 0 fine, 1 findings, 2 could not do it, 130 interrupted."""
         try:
             status = super().main(*args, **{**extra, "standalone_mode": False})
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.format_message(), err=True)
+            status = FAILED
         except click.ClickException as error:
             status = misused(error)
         except click.Abort:
@@ -58,11 +61,12 @@ class App(click.Group):
             return INTERRUPTED
         except EmbedfitError as error:
             complain("error", error.message, hint=error.hint)
-            shown = ctx.params["traceback"]
+            failure: Exception = error
         except Exception as error:
-            shown = defect(error, ctx)
-        if shown:
-            tracebacks.print_exc()
+            complain("error", f"{one_line(error)}. This is a defect of embedfit", hint=where_to_report())
+            failure = error
+        if ctx.params["traceback"]:
+            tracebacks.print_exception(failure)
         return FAILED
 
 
@@ -80,18 +84,17 @@ def misused(error: click.ClickException) -> int:
     return FAILED
 
 
-def defect(error: Exception, ctx: click.Context) -> bool:
-    """Say that this is not the user's fault; tells whether the traceback is to be shown."""
-    shown = bool(ctx.params["traceback"])
-    how = "" if shown else "; run it again with EMBEDFIT_TRACEBACK=1 to see where"
-    what = " ".join(f"{type(error).__name__}: {error}".split())
-    complain(
-        "error",
-        f"{what}. This is a defect of embedfit",
-        hint=f"please report the command, the version ({embedfit.__version__}) and the traceback "
-        f"to the issue tracker you have embedfit from{how}",
+def one_line(error: Exception) -> str:
+    """Kind and message of an exception."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def where_to_report() -> str:
+    """What a report needs to be of use."""
+    return (
+        f"please report the command, the version ({embedfit.__version__}) and the traceback (EMBEDFIT_TRACEBACK=1 "
+        "or `embedfit --traceback ...` shows it) where you have embedfit from"
     )
-    return shown
 
 
 def prepare_streams() -> None:

@@ -9,12 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
+from rich.table import Table
+from rich.text import Text
 
 from embedfit import job
 from embedfit.api import TrainedRun, load_run
 from embedfit.cli.exam import Exam, add_exam, sit
 from embedfit.cli.interrupt import kept
-from embedfit.cli.results import metrics_table, show_run
+from embedfit.cli.results import show_run
 from embedfit.cli.searching import find
 from embedfit.cli.sources import Opened, free_folder
 from embedfit.cli.terminal import say, show
@@ -45,12 +47,12 @@ def exhibit(out: Path, model: str | None) -> None:
     again = shlex.join(["embedfit", "demo", "--out", str(folder), *([] if model is None else ["--model", model])])
     outside = pl.read_csv(files / "out_of_scope.csv")
     with kept(folder, again):
-        say("the support desk of a maker of e-bikes that does not exist: which standard question does a customer mean?")
+        say("a support desk of e-bikes, English and Chinese: which standard question does a customer mean?")
         questions = read(recipe.data.files[0])
         rows = job.divide(questions, recipe.data.dev, seed=recipe.optim.seed)
         rows = replace(rows, out_of_scope=tuple(texts_of(outside, "dev")))
         tell_rows(rows)
-        show_run(watched(rows, recipe, folder, resume=resume))
+        show_run(watched(rows, recipe, folder, resume=resume), with_places=False)
         run = load_run(folder)
         exams = {
             language: Exam(
@@ -63,7 +65,7 @@ def exhibit(out: Path, model: str | None) -> None:
         add_exam(run, results)
     show_exam(results)
     show_searches(run)
-    go_on(folder, files)
+    go_on(folder)
 
 
 def texts_of(table: pl.DataFrame, part: str) -> list[str]:
@@ -87,15 +89,38 @@ def where(out: Path, recipe: Recipe) -> tuple[Path, bool]:
 
 
 def show_exam(results: dict[str, dict[str, float]]) -> None:
-    """The exam by language."""
-    show("", "The exam: messages that share next to no content word with any known one.")
+    """The exam by language, and what the threshold does there."""
+    show("", Text("The exam: messages that share next to no word with any known one", style="bold"))
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
+    for head in (
+        "",
+        "questions",
+        "recall@10",
+        "95 % interval",
+        "TF-IDF",
+        "recall@1",
+        "right above threshold",
+        "refused",
+    ):
+        table.add_column(head, justify="right" if head else "left")
     for language, values in results.items():
-        show("", f"{LANGUAGES[language]}, {values['queries']:,.0f} questions among {values['candidates']:,.0f}")
-        show(metrics_table(values, "recall@10"))
-        show(
-            f"At the threshold {values['threshold']:.3f}, {values['oos_recall']:.0%} of the messages that have no "
-            f"answer get none; {values['in_scope_accuracy']:.0%} of the others get the right one at once."
+        table.add_row(
+            LANGUAGES[language],
+            f"{values['queries']:,.0f}",
+            Text(f"{values['recall@10']:.3f}", style="bold"),
+            f"{values['recall@10/low']:.3f} to {values['recall@10/high']:.3f}",
+            f"{values['lexical/recall@10']:.3f}",
+            f"{values['recall@1']:.3f}",
+            f"{values['in_scope_accuracy']:.3f}",
+            f"{values['oos_recall']:.3f}",
         )
+    threshold = next(iter(results.values()))["threshold"]
+    show(table)
+    words = (
+        f"At the threshold {threshold:.3f}: share of the questions that are answered, and rightly; "
+        "share of the messages without an answer that are refused."
+    )
+    show(Text(words, style="dim"))
 
 
 def show_searches(run: TrainedRun) -> None:
@@ -107,14 +132,13 @@ def show_searches(run: TrainedRun) -> None:
             say(found.remark(), style="dim")
 
 
-def go_on(folder: Path, files: Path) -> None:
+def go_on(folder: Path) -> None:
     """The commands to go on with."""
     name = shlex.quote(str(folder))
-    show(
-        "",
-        f"report    {name}/report.html",
-        f"look      embedfit diagnose {name}",
-        f'search    embedfit search {name} "my front light flickers"',
-        f"your own  embedfit audit {shlex.quote(str(files / 'questions.csv'))}    (then your own file)",
-        "          embedfit train YOUR.csv",
-    )
+    commands = {
+        "report": f"{name}/report.html (open it in a browser)",
+        "diagnose": f"embedfit diagnose {name}",
+        "search": f'embedfit search {name} "my front light flickers"',
+        "own data": "embedfit audit YOUR.csv; embedfit train YOUR.csv",
+    }
+    show("", *(f"{word:10}{command}" for word, command in commands.items()))

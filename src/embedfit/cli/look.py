@@ -61,16 +61,14 @@ def report(run: str, out: str | None) -> int:
 @as_json
 def explain(code: str | None, form: str) -> int:
     """Print the page of a check: what it measures, why it hurts, what to do. Without CODE, list all checks."""
-    from rich.markdown import Markdown
-
-    from embedfit.cli.pages import catalogue
+    from embedfit.cli.pages import catalogue, page
     from embedfit.doctor import select
 
     found = select([code] if code else [])
     if form == "json":
         print_json([{"code": c.code, "name": c.name, "component": c.component, "page": c.page} for c in found])
     elif code and len(found) == 1:
-        show(Markdown(found[0].page) if console().is_terminal else found[0].page)
+        show(page(found[0]) if console().is_terminal else found[0].page)
     else:
         show(catalogue(found))
         say("one page: embedfit explain CODE", style="dim")

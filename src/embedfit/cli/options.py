@@ -5,6 +5,8 @@ from __future__ import annotations
 __all__ = ["as_given", "as_json", "model_kind", "reading", "roles", "settings"]
 
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -84,7 +86,18 @@ settings = click.option(
     "--set", "changes", multiple=True, metavar="KEY=VALUE", shell_complete=complete_setting,
     help="Any setting of the recipe, for example --set loss.temperature=0.05.",
 )  # fmt: skip
+
+
+def known_tower(ctx: click.Context, option: click.Parameter, given: str | None) -> str | None:
+    """Refuse a misspelt tower before anything looks for a pretrained model of that name."""
+    del ctx
+    near = get_close_matches(given or "", TOWERS, n=1, cutoff=0.7)
+    if given and near and given not in TOWERS and not Path(given).exists():
+        raise click.BadParameter(f"there is no tower '{given}'; did you mean '{near[0]}'?", param=option)
+    return given
+
+
 model_kind = click.option(
-    "--model", metavar="KIND|PATH", shell_complete=complete_model,
+    "--model", metavar="KIND|PATH", shell_complete=complete_model, callback=known_tower,
     help=f"{', '.join(TOWERS)}, or a pretrained encoder: its folder or its name on the Hugging Face hub.",
 )  # fmt: skip

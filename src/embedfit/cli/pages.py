@@ -1,11 +1,13 @@
-"""The catalogue of checks as a table."""
+"""The catalogue of checks as a table, and the page of one."""
 
 from __future__ import annotations
 
-__all__ = ["catalogue"]
+__all__ = ["catalogue", "page"]
 
+import re
 from collections.abc import Sequence
 
+from rich.markdown import Markdown
 from rich.table import Table
 
 from embedfit.doctor import Check
@@ -20,3 +22,8 @@ def catalogue(checks: Sequence[Check]) -> Table:
         body = check.page.split("\n\n")[1]
         table.add_row(check.code, check.name, check.component, " ".join(body.split()))
     return table
+
+
+def page(check: Check) -> Markdown:
+    """The page of a check for a terminal, with headings that are bold rather than centred."""
+    return Markdown(re.sub(r"(?m)^#+ (.*)$", r"**\1**\n", check.page))

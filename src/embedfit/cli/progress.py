@@ -7,18 +7,17 @@ __all__ = ["Live"]
 import math
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 from rich.live import Live as Display
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.spinner import Spinner
 from rich.text import Text
 
 from embedfit.cli.terminal import console
+from embedfit.engine.fit import Setup
 
-if TYPE_CHECKING:
-    from embedfit.engine.fit import Setup
+PATIENCE = 30.0  # seconds after which a log gets a line though nothing was measured
 
 
 class Live:
@@ -32,11 +31,11 @@ class Live:
         self.phase = "preparing"
         self.metric = self.bounds = self.lexical = self.held_out = ""
         self.loss = float("nan")
-        self.began, self.first = 0.0, 0
+        self.began, self.said, self.first = 0.0, 0.0, 0
         self.console = console(stderr=True)
         self.bar = Progress(
-            TextColumn("step"), MofNCompleteColumn(), BarColumn(bar_width=24), TimeElapsedColumn(), TextColumn("left"),
-            TimeRemainingColumn(), console=self.console,
+            TextColumn("step"), MofNCompleteColumn(), BarColumn(bar_width=24), TimeRemainingColumn(),
+            TextColumn("left"), console=self.console,
         )  # fmt: skip
         self.task = self.bar.add_task("", total=None)
         self.display = Display(console=self.console, get_renderable=self.view, transient=True, refresh_per_second=4)
@@ -68,7 +67,8 @@ class Live:
     def step(self, step: int, steps: int, readings: Mapping[str, float]) -> None:
         """Take in the readings of a step."""
         if self.phase:
-            self.phase, self.began = "", time.perf_counter()
+            self.phase = ""
+            self.began = self.said = time.perf_counter()
             self.first = step - 1
             self.bar.reset(self.task, total=steps, completed=self.first)
         if "loss" in readings:
@@ -76,10 +76,14 @@ class Live:
             # a single batch's loss jumps; the eye wants the trend
             self.loss = fresh if math.isnan(self.loss) else 0.9 * self.loss + 0.1 * fresh
         self.bar.update(self.task, completed=step)
-        if f"dev/{self.metric}" in readings:
-            self.held_out = f"held-out {self.metric} {readings[f'dev/{self.metric}']:.3f}{self.lexical}"
-            if not self.console.is_terminal:
-                self.say(f"step {step} of {steps}, {self.left(step, steps)}{self.loss_line()}; {self.held_out}")
+        fresh_metric = readings.get(f"dev/{self.metric}")
+        if fresh_metric is not None:
+            self.held_out = f"held-out {self.metric} {fresh_metric:.3f}{self.lexical}"
+        now = time.perf_counter()
+        if not self.console.is_terminal and (fresh_metric is not None or now - self.said > PATIENCE):
+            self.said = now
+            told = [f"step {step} of {steps}", self.left(step, steps), self.loss_line(), self.held_out]
+            self.say(", ".join(part for part in told if part))
 
     def say(self, text: str) -> None:
         """Print a sentence above the moving lines."""
@@ -101,6 +105,7 @@ class Live:
         return f"loss {self.loss:.3f} ({self.bounds})"
 
     def left(self, step: int, steps: int) -> str:
-        """The time left, from the pace so far."""
-        seconds = (time.perf_counter() - self.began) / max(1, step - self.first) * (steps - step)
-        return f"about {seconds:.0f} s left, "
+        """The time left, from the pace so far; empty before there is one."""
+        done = step - self.first
+        seconds = (time.perf_counter() - self.began) / max(1, done) * (steps - step)
+        return f"about {seconds:.0f} s left" if done > 1 else ""

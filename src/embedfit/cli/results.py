@@ -31,7 +31,7 @@ def metrics_table(values: Mapping[str, Any], main: str) -> Table:
     return table
 
 
-def show_run(run: Run) -> None:
+def show_run(run: Run, *, with_places: bool = True) -> None:
     """What was trained, how good it is, and where things are."""
     from embedfit.report import words
 
@@ -41,7 +41,9 @@ def show_run(run: Run) -> None:
         show("", metrics_table(run.evaluation, metric))
     show("", Text(words.verdict(run), style="bold"))
     notes = (words.loss_line(run), words.ended(run), words.left_out_line(run))
-    show(Text(" ".join(note for note in notes if note), style="dim"), "", places(run))
+    show(Text(" ".join(note for note in notes if note), style="dim"))
+    if with_places:
+        show("", places(run))
 
 
 def places(run: Run) -> Text:

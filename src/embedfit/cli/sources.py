@@ -9,17 +9,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from embedfit.api import TrainedRun, load, load_run
 from embedfit.cli.interrupt import resume_command
 from embedfit.cli.terminal import say
+from embedfit.data import describe_binding, read
 from embedfit.errors import RunError
-
-if TYPE_CHECKING:
-    from embedfit.api import TrainedRun
-    from embedfit.pairs import Pairs
-    from embedfit.recipe import Recipe
-    from embedfit.towers import TwoTower
+from embedfit.pairs import Pairs
+from embedfit.recipe import Recipe, from_toml, parse_change, patch
+from embedfit.towers import TwoTower
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +31,6 @@ class Opened:
 
 def read_rows(data: Sequence[str], **reading: Any) -> Pairs:
     """Read a table and say what was understood."""
-    from embedfit.data import describe_binding, read
-
     pairs = read(data[0] if len(data) == 1 else list(data), **reading)
     say(f"{pairs.source}: {len(pairs):,} rows of kind {describe_binding(pairs)}", style="dim")
     if pairs.left_out:
@@ -53,8 +50,6 @@ def recipe_of(
         changes: `key=value` each.
         **more: settings of the section `data`.
     """
-    from embedfit.recipe import Recipe, from_toml, parse_change, patch
-
     written = recipe_file(data)
     change: dict[str, Any] = {} if written else {"data.files": list(data)}
     change |= {f"data.{name}": value for name, value in more.items()}
@@ -129,8 +124,6 @@ def open_model(where: str) -> Opened:
         RunError: the run is not finished.
         ModelError: there is no such model.
     """
-    from embedfit.api import load, load_run
-
     place = Path(where)
     if not (place / "recipe.toml").is_file():
         return Opened(load(where), None)

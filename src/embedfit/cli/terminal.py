@@ -9,19 +9,16 @@ import math
 import os
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
-
+from rich.console import Console, RenderableType
+from rich.text import Text
 
 WIDTH = 120  # of tables that do not go to a terminal
 
 
 def console(*, stderr: bool = False) -> Console:
     """A console on one of the two streams; without colour and emphasis under NO_COLOR."""
-    from rich.console import Console
-
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() or "COLUMNS" in os.environ else WIDTH
     plain = bool(os.environ.get("NO_COLOR"))
@@ -45,8 +42,6 @@ def say(text: str, *, style: str = "") -> None:
 
 def complain(word: str, message: str, *, hint: str | None = None) -> None:
     """Print `word: message`, and `hint: ...` on a line of its own."""
-    from rich.text import Text
-
     err = console(stderr=True)
     err.print(Text.assemble((f"{word}: ", "bold red"), message), soft_wrap=True)
     if hint:

@@ -19,6 +19,7 @@ from embedfit.run import Run
 def train_in(folder: Path, recipe: Recipe, *, resume: bool, form: str) -> None:
     """Train in a folder and print the result."""
     with kept(folder, resume_command(folder)):
+        job.open_folder(folder, resume=resume)  # before reading, which may take long
         rows = job.gather(recipe)
         tell_rows(rows)
         run = watched(rows, recipe, folder, resume=resume)
@@ -38,10 +39,11 @@ def watched(rows: job.Rows, recipe: Recipe, folder: Path, *, resume: bool) -> Ru
 
 def tell_rows(rows: job.Rows) -> None:
     """What was read and bound, and how it is divided."""
-    train = rows.train
+    train, dev = rows.train, rows.dev
     say(f"{train.source}: {describe_binding(train)}", style="dim")
-    held_out = "" if rows.dev is None else f", {len(rows.dev):,} held out"
-    outside = f", {len(rows.out_of_scope):,} texts without an answer" if rows.out_of_scope else ""
-    say(f"rows     {len(train):,} to train on{held_out}{outside}", style="dim")
+    if dev is not None and dev.source != train.source:
+        say(f"held out {dev.source}: {len(dev):,} rows beside {len(train):,} to train on", style="dim")
+    if rows.out_of_scope:
+        say(f"{len(rows.out_of_scope):,} texts without an answer will set the threshold", style="dim")
     if train.left_out:
         say(f"{len(train.left_out):,} rows were left out; the first: {train.left_out[0]}", style="yellow")

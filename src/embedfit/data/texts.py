@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from embedfit.data.bind import key
-from embedfit.data.paths import find_files, require_file
+from embedfit.data.paths import find_files
 from embedfit.data.tables import open_files
 from embedfit.data.textfile import open_text
 from embedfit.errors import DataError
@@ -29,7 +29,9 @@ def read_texts(source: str | os.PathLike[str], *, column: str | None = None, enc
     """
     path = Path(source)
     if path.suffix == ".txt":
-        with open_text(require_file(path), encoding) as file:
+        if not path.is_file():
+            find_files(source)  # says what is there instead
+        with open_text(path, encoding) as file:
             return [line.rstrip("\r\n") for line in file if line.strip()]
     table = open_files(find_files(source), encoding)
     name = _column(table.columns, column, str(source))
@@ -37,7 +39,7 @@ def read_texts(source: str | os.PathLike[str], *, column: str | None = None, enc
     empty = [i for i, text in enumerate(texts, 1) if text is None or not str(text).strip()]
     if empty:
         raise DataError(
-            f"{source}: {len(empty)} of {len(texts)} texts in the column '{name}' are empty, the first is row {empty[0]}",
+            f"{source}: {len(empty)} of {len(texts)} texts in the column '{name}' are empty, first in row {empty[0]}",
             hint="fill them or take them out: a text without words has no embedding",
         )
     return texts

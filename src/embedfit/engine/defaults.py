@@ -170,7 +170,7 @@ def choose(recipe: Recipe, data: Examples, kind: Kind, family: Family) -> Chosen
         warmup=Duration.steps(optim.warmup, steps_per_epoch=per_epoch, batch_size=batch_size, total=steps),
         average=family.average if optim.average == "auto" else optim.average,
         evaluate_every=duration(recipe.run.evaluate_every, 1 / EVALUATIONS),
-        checkpoint_every=None if recipe.run.checkpoint_every == "auto" else duration(recipe.run.checkpoint_every, 1),
+        checkpoint_every=None if recipe.run.checkpoint_every == "auto" else duration(recipe.run.checkpoint_every, 1.0),
         betas=family.betas,
         prototype_scale=family.prototype_scale,
         layer_decay=family.layer_decay,

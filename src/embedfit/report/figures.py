@@ -49,7 +49,8 @@ def result_bars(run: Run) -> list[Bar]:
     names = [("this model", metric, "model")]
     for key in run.evaluation:
         baseline = key.removesuffix(f"/{metric}")
-        if metric and baseline not in (key, "chance"):  # chance is so far away that it would squeeze the rest
+        # chance is so far away that it would squeeze the rest; what has a slash was measured on other rows
+        if metric and baseline not in (key, "chance") and "/" not in baseline:
             label, role = BESIDE.get(baseline, (baseline, "baseline"))
             names.append((label, key, role))
     bars = [bar for label, key, role in names if (bar := _bar(run.evaluation, label, key, role)) is not None]
