@@ -156,9 +156,7 @@ def build(table: Mapping[str, Any], *, source: str = "the recipe") -> Recipe:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"][:2])
         if first["type"] == "extra_forbidden":
-            near = get_close_matches(key, keys(), n=1, cutoff=0.5)
-            hint = f"did you mean '{near[0]}'?" if near else f"the sections are {', '.join(Recipe.model_fields)}"
-            raise RecipeError(f"{source}: there is no setting '{key}'", hint=hint) from None
+            raise RecipeError(f"{source}: there is no setting '{key}'", hint=_meant(key)) from None
         expected = first["msg"].removeprefix("Value error, ")
         expected = expected[0].lower() + expected[1:]
         raise RecipeError(f"{source}: '{key}' got {first['input']!r}; {expected}", hint=_describe(key)) from None
@@ -179,11 +177,22 @@ def patch(recipe: Recipe, change: Mapping[str, Any]) -> Recipe:
     for path, value in change.items():
         section, _, name = path.partition(".")
         if not name or section not in table:
-            near = get_close_matches(path, keys(), n=1, cutoff=0.3)
-            hint = f"did you mean '{near[0]}'?" if near else f"the sections are {', '.join(table)}"
-            raise RecipeError(f"there is no setting '{path}'", hint=hint)
+            raise RecipeError(f"there is no setting '{path}'", hint=_meant(path))
         table[section][name] = value
     return build(table, source="the changed recipe")
+
+
+def _meant(wrong: str) -> str:
+    """The setting a wrong one was probably meant to be: by spelling, by its bare name, by initials (`optim.lr`)."""
+    known = {key: key.rpartition(".")[2] for key in keys()}
+    name = wrong.rpartition(".")[2]
+    near = [
+        *get_close_matches(wrong, known, n=1, cutoff=0.8),
+        *(key for key, own in known.items() if name == own),
+        *(key for key, own in known.items() if name == "".join(word[0] for word in own.split("_"))),
+        *get_close_matches(wrong, known, n=1, cutoff=0.6),
+    ]
+    return f"did you mean '{near[0]}'?" if near else f"settings: {', '.join(known)}"
 
 
 def parse_change(text: str) -> tuple[str, Any]:

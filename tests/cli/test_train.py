@@ -73,6 +73,9 @@ def test_texts_without_an_answer_set_the_threshold(faq: Path) -> None:
     ("setting", "said", "hint"),
     [
         ("loss.temprature=0.1", "there is no setting 'loss.temprature'", "did you mean 'loss.temperature'?"),
+        ("optim.lr=3e-4", "there is no setting 'optim.lr'", "did you mean 'optim.learning_rate'?"),
+        ("temperature=0.1", "there is no setting 'temperature'", "did you mean 'loss.temperature'?"),
+        ("run.colour=1", "there is no setting 'run.colour'", "settings: data.files"),
         ("optim.patience=many", "'optim.patience' got 'many'", "evaluations without a better held-out metric"),
         ("optim.length=3 weeks", "got '3 weeks'", "how long to train"),
         ("patience", "expected key=value, got 'patience'", "--set loss.temperature=0.05"),
