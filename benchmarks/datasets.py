@@ -97,7 +97,9 @@ def _stackfaq(seed: int) -> tuple[Pairs, Pairs | None, Pairs]:
 
 
 def _covid_q(seed: int) -> tuple[Pairs, Pairs | None, Pairs]:
-    pairs = ef.read(data_folder() / "covid_q" / "final_master_dataset.csv", text="Question", label="Question ID", on_bad_rows="skip")
+    pairs = ef.read(
+        data_folder() / "covid_q" / "final_master_dataset.csv", text="Question", label="Question ID", on_bad_rows="skip"
+    )
     table = pairs.table.unique(["text", "label"], maintain_order=True)
     pairs = Pairs(kind="classes", table=table, source=pairs.source)
     train, test = _halved(pairs, table["label"].to_list(), lambda size: 1, seed)

@@ -59,7 +59,9 @@ def run_cell(cell: Cell, model: str, seed: int, settings: Mapping[str, Any]) -> 
         "seed": seed,
         "seconds": round(seconds, 1),
         "cpu_seconds": round(cpu, 1),
-        "chosen": {k: run.facts[k] for k in ("chosen.learning_rate", "chosen.steps", "train.best_step", "model.parameters")},
+        "chosen": {
+            k: run.facts[k] for k in ("chosen.learning_rate", "chosen.steps", "train.best_step", "model.parameters")
+        },
         "rate_test": run.facts.get("rate_test.losses"),
         "dev": {k: v for k, v in run.evaluation.items() if isinstance(v, float) and "/" not in k},
         "values": {k: round(v, 5) for k, v in values.items()},
@@ -78,19 +80,32 @@ def rejection(cell: Cell, run: ef.TrainedRun, train: Pairs, dev: Pairs | None, t
         return Pairs(kind="classes", table=pl.concat([pairs.table.select("text", "label"), outside]))
 
     on_dev, on_test = cell.reject()
+    keys, how = job.keys_of(run.model, train)
     found = out_of_scope(
         *job.encoders(run.model),
         with_outside(dev, on_dev),
         with_outside(test, on_test),
         known=train,
-        keys=job.keys_of(run.model, train),
+        keys=keys,
+        how=how,
     )
     return {k: round(found[k], 5) for k in ("threshold", "in_scope_accuracy", "oos_recall", "accuracy")}
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """The results as Markdown."""
-    head = ["data set", "metric", "TF-IDF", "linear SVM", "from scratch (mean, range)", "wanted", "s", "MiniLM", "wanted", "s"]
+    head = [
+        "data set",
+        "metric",
+        "TF-IDF",
+        "linear SVM",
+        "from scratch (mean, range)",
+        "wanted",
+        "s",
+        "MiniLM",
+        "wanted",
+        "s",
+    ]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for cell in CELLS:
         for place, metric in enumerate(cell.metrics):
@@ -106,10 +121,14 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
             )
         if cell.reject is not None:
             for key in ("in_scope_accuracy", "oos_recall"):
-                parts = [[r for r in rows if r["cell"] == cell.name and (r["model"] == "minilm") == m] for m in (False, True)]
+                parts = [
+                    [r for r in rows if r["cell"] == cell.name and (r["model"] == "minilm") == m] for m in (False, True)
+                ]
                 shown = [_spread([{"values": r["rejection"]} for r in part], key) for part in parts]
                 wanted = {"in_scope_accuracy": ">= .93", "oos_recall": ">= .75"}[key]
-                lines.append(f"| {cell.name} with out-of-scope | {key} | | | {shown[0]} | | | {shown[1]} | {wanted} | |")
+                lines.append(
+                    f"| {cell.name} with out-of-scope | {key} | | | {shown[0]} | | | {shown[1]} | {wanted} | |"
+                )
     return "\n".join(lines)
 
 
@@ -138,20 +157,24 @@ def main() -> None:
     arguments = parser.parse_args()
     settings = dict(parse_change(change) for change in arguments.set)
     path = RESULTS / "quality.json"
-    kept: list[dict[str, Any]] = json.loads(path.read_text("utf-8"))["rows"] if path.is_file() and not arguments.dry else []
+    kept: list[dict[str, Any]] = (
+        json.loads(path.read_text("utf-8"))["rows"] if path.is_file() and not arguments.dry else []
+    )
     wanted = ["auto", "minilm"] if arguments.model == "both" else [arguments.model]
     for cell in CELLS:
         if arguments.only and cell.name not in arguments.only:
             continue
         for kind in wanted:
-            if kind == "minilm" and cell.minilm == () :
+            if kind == "minilm" and cell.minilm == ():
                 continue
             seeds = range(arguments.first_seed, arguments.first_seed + (1 if kind == "minilm" else arguments.seeds))
             for seed in seeds:
                 row = run_cell(cell, minilm() if kind == "minilm" else kind, seed, settings)
                 row["model"] = "minilm" if kind == "minilm" else "from scratch" if kind == "auto" else kind
                 print(json.dumps(row, ensure_ascii=False), flush=True)
-                kept = [r for r in kept if (r["cell"], r["model"], r["seed"]) != (cell.name, row["model"], seed)] + [row]
+                kept = [r for r in kept if (r["cell"], r["model"], r["seed"]) != (cell.name, row["model"], seed)] + [
+                    row
+                ]
                 if not arguments.dry:
                     keep(path, kept)
     print(table(kept))

@@ -179,8 +179,8 @@ def measure(model: TwoTower | TrainedRun, data: Pairs, *, known: Pairs | None = 
         DataError: the rows cannot be evaluated.
     """
     towers = model.model if isinstance(model, TrainedRun) else model
-    keys = None if data.kind == "graded" else job.keys_of(towers, known)
-    return evaluate(*job.encoders(towers), data, known=known, keys=keys)
+    keys, how = (None, "blend") if data.kind == "graded" else job.keys_of(towers, known)
+    return evaluate(*job.encoders(towers), data, known=known, keys=keys, how=how)
 
 
 def diagnose(run: TrainedRun | Run | str | os.PathLike[str]) -> Diagnosis:

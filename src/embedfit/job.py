@@ -32,6 +32,7 @@ from embedfit.errors import DataError, RunError
 from embedfit.evaluate import Evaluation, evaluate, main_metric
 from embedfit.evaluate import catalogue as catalogues
 from embedfit.evaluate.baselines import graded_baseline, lexical_scorer
+from embedfit.evaluate.faq import How
 from embedfit.evaluate.held_out import evaluate_bare
 from embedfit.evaluate.retrieval import rank_task
 from embedfit.evaluate.tasks import Keys, Task, task_of
@@ -52,7 +53,7 @@ class Rows:
     Attributes:
         train: the training rows.
         dev: held-out rows; None where nothing could be held out.
-        out_of_scope: texts without an answer.
+        out_of_scope: texts without an answer, to see how many of them are refused.
         note: why nothing is held out.
     """
 
@@ -164,8 +165,10 @@ def train(
         if light is None:
             return {}
         # known phrasings would have to be embedded anew each time; the documents alone tell whether training goes on
-        keys: Keys | None = keys_of(model, rows.train) if light.kind != "pairs" else "documents"
-        values = evaluate_bare(*encoders(model), light, known=rows.train, keys=keys).values
+        quick: Keys | None = None if light.kind == "graded" or rows.train.kind == "classes" else "documents"
+        if isinstance(model.document, Prototypes):
+            quick = "documents"
+        values = evaluate_bare(*encoders(model), light, known=rows.train, keys=quick).values
         # recall@10 of a small set soon stands still; the rank of the first hit then still tells models apart
         return {f"dev/{name}": values[name] for name in (metric, "mrr@10") if name in values}
 
@@ -200,15 +203,18 @@ def encoders(model: TwoTower) -> tuple[Any, Any]:
     )
 
 
-def keys_of(model: TwoTower, known: Pairs | None) -> Keys | None:
-    """How the documents of a model are found: prototypes by themselves, classes and standard questions by all their
-    known phrasings, other documents by their own text.
+def keys_of(model: TwoTower, known: Pairs | None) -> tuple[Keys | None, How]:
+    """How the documents of a model are found, and how several keys of one become a score.
+
+    Classes by their prototypes, if the model has any, and by their known texts; standard questions by all their known
+    phrasings; other documents by their own text.
     """
     if known is not None and known.kind == "graded":
-        return None
-    if isinstance(model.document, Prototypes) or known is None:
-        return "documents"
-    return "phrasings" if known.kind == "classes" or shared_documents(known) else "documents"
+        return None, "blend"
+    if isinstance(model.document, Prototypes):
+        return ("documents", "blend") if known is None else ("prototypes", "anchored")
+    phrased = known is not None and (known.kind == "classes" or shared_documents(known))
+    return ("phrasings" if phrased else "documents"), "blend"
 
 
 def without_label_texts(pairs: Pairs) -> Pairs:
@@ -225,13 +231,21 @@ def judge(model: TwoTower, rows: Rows) -> tuple[Evaluation | None, catalogues.Ca
     """The evaluation of a trained model on the held-out rows, and the catalogue it answers from."""
     if rows.train.kind == "graded":
         return (None if rows.dev is None else evaluate(*encoders(model), rows.dev, known=rows.train)), None
-    keys = keys_of(model, rows.train)
+    keys, how = keys_of(model, rows.train)
     if rows.dev is None:
-        return None, catalogues.build(*encoders(model), task_of(rows.train, rows.train, keys), None)
+        task = task_of(rows.train, rows.train, keys)
+        return None, catalogues.build(*encoders(model), task, how=how, threshold=None)
     task = task_of(rows.dev, rows.train, keys)
-    evaluation = evaluate(*encoders(model), rows.dev, known=rows.train, keys=keys)
-    threshold = catalogues.threshold_of(*encoders(model), task, rows.out_of_scope)
-    return evaluation, catalogues.build(*encoders(model), task, threshold)
+    evaluation = evaluate(*encoders(model), rows.dev, known=rows.train, keys=keys, how=how)
+    threshold = catalogues.threshold_of(*encoders(model), task, how=how)
+    catalogue = catalogues.build(*encoders(model), task, how=how, threshold=threshold)
+    if threshold is None:
+        return evaluation, catalogue
+    values = {**evaluation.values, "threshold": threshold}
+    if rows.out_of_scope:
+        best = [found[0].score for found in catalogue.find(encoders(model)[0](list(rows.out_of_scope)), 1)]
+        values["out_of_scope/refused"] = float(np.mean(np.array(best) < threshold))
+    return replace(evaluation, values=values), catalogue
 
 
 def lexical_value(dev: Pairs, known: Pairs) -> float:
@@ -239,7 +253,7 @@ def lexical_value(dev: Pairs, known: Pairs) -> float:
     if dev.kind == "graded":
         sides = [dev.table[c].to_list() for c in ("sentence1", "sentence2")]
         rest = [text for c in ("sentence1", "sentence2") for text in known.table[c].to_list()]
-        return spearman(graded_baseline(*sides, rest), dev.table["score"].to_numpy().astype(np.float64))
+        return spearman(graded_baseline(sides[0], sides[1], rest), dev.table["score"].to_numpy().astype(np.float64))
     task: Task = task_of(dev, known, "phrasings" if dev.kind == "classes" else "documents")
     return float(measure(rank_task(task, lexical_scorer(task)).ranking, main_metric(dev.kind)).mean())
 

@@ -60,8 +60,8 @@ class Pairs:
             if self.table[column].null_count():
                 row = int(self.table[column].is_null().arg_max() or 0)
                 raise DataError(
-                    f"{self.source}: the column '{column}' is empty in {self.table[column].null_count()} rows, first in "
-                    f"row {row + 1}",
+                    f"{self.source}: the column '{column}' is empty in {self.table[column].null_count()} rows, "
+                    f"first in row {row + 1}",
                     hint="leave such rows out, or read the file with embedfit.read, which names them",
                 )
         if (self.kind == "collection") != (self.corpus is not None):

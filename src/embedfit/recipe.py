@@ -69,9 +69,7 @@ class DataSection(_Section):
     encoding: str = Field("utf-8", description="of text files")
     dev: float = Field(0.1, ge=0, description="share of the rows held out (below 1), or their number")
     dev_files: tuple[str, ...] = Field((), description="held-out rows from files of their own instead")
-    out_of_scope: tuple[str, ...] = Field(
-        (), description="files with texts that have no answer; they set the threshold"
-    )
+    out_of_scope: tuple[str, ...] = Field((), description="files with texts that have no answer: how many are refused")
     on_bad_rows: Literal["error", "skip"] = Field(
         "error", description="skip: leave broken rows out, counted and listed"
     )

@@ -73,8 +73,8 @@ def score(
 ) -> Scores:
     """Cosine scores of a batch; positives and doubtful cells are marked from identities alone.
 
-    A document that is not the query's own positive is no candidate for it (neither positive nor negative) when it is the
-    same text as the positive or the query, belongs to the same class, or is a known positive of the query.
+    A document that is not the query's own positive is no candidate for it (neither positive nor negative) when it is
+    the same text as the positive or the query, belongs to the same class, or is a known positive of the query.
 
     Args:
         query: embeddings of the q queries.

@@ -44,6 +44,6 @@ def tell_rows(rows: job.Rows) -> None:
     if dev is not None and dev.source != train.source:
         say(f"held out {dev.source}: {len(dev):,} rows beside {len(train):,} to train on", style="dim")
     if rows.out_of_scope:
-        say(f"{len(rows.out_of_scope):,} texts without an answer will set the threshold", style="dim")
+        say(f"{len(rows.out_of_scope):,} texts without an answer will be held against the threshold", style="dim")
     if train.left_out:
         say(f"{len(train.left_out):,} rows were left out; the first: {train.left_out[0]}", style="yellow")

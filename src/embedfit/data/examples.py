@@ -157,7 +157,8 @@ def _classes(pairs: Pairs, *, prototypes: bool) -> Examples:
     query, label = texts(table["text"]), labels(table["label"])
     if len(labels.texts) < 2:
         raise DataError(
-            f"all {len(pairs)} rows of {pairs.source} have the label '{labels.texts[0]}'; there is nothing to tell apart",
+            f"all {len(pairs)} rows of {pairs.source} have the label '{labels.texts[0]}'; "
+            "there is nothing to tell apart",
             hint="training needs at least 2 classes",
         )
     (text_id,) = _identities(texts.texts)

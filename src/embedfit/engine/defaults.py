@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["FAMILIES", "Chosen", "Family", "choose", "family_of", "temperature_for"]
+__all__ = ["FAMILIES", "Chosen", "Family", "choose", "family_of", "kind_for", "temperature_for"]
 
 import dataclasses
 import math
@@ -47,7 +47,7 @@ class Family:
 FAMILIES: Mapping[FamilyName, Family] = {
     "bag": Family(
         anchor=3e-3, prototype_scale=1.0, batch_size=128, average=0.0, betas=(0.9, 0.99),
-        epochs={"classes": 6, "pairs": 10, "graded": 10, "collection": 6},
+        epochs={"classes": 9, "pairs": 10, "graded": 10, "collection": 6},
     ),
     "recurrent": Family(
         anchor=1e-3, prototype_scale=3.0, batch_size=128, average=0.1,
@@ -59,7 +59,7 @@ FAMILIES: Mapping[FamilyName, Family] = {
     ),
     "pretrained": Family(
         anchor=1e-4, prototype_scale=50.0, batch_size=64, average=0.0, label_smoothing=0.05, layer_decay=0.9,
-        epochs={"classes": 5, "pairs": 5, "graded": 4, "collection": 3},
+        epochs={"classes": 6, "pairs": 5, "graded": 4, "collection": 3},
     ),
 }  # fmt: skip
 
@@ -118,6 +118,11 @@ def family_of(kind: str) -> FamilyName:
         "static": "bag", "ngram": "bag", "gru": "recurrent", "lstm": "recurrent", "transformer": "transformer",
     }  # fmt: skip
     return families.get(kind, "pretrained")
+
+
+def kind_for(wanted: str) -> str:
+    """The tower where none is asked for."""
+    return "ngram" if wanted == "auto" else wanted
 
 
 def loss_for(kind: Kind) -> str:

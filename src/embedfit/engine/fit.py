@@ -17,8 +17,8 @@ import torch
 from embedfit.data.examples import Examples, examples
 from embedfit.engine import checkpoint
 from embedfit.engine.checkpoint import Checkpoint
-from embedfit.engine.defaults import FAMILIES, Chosen, choose, family_of
-from embedfit.engine.device import precision_for, threads_for
+from embedfit.engine.defaults import FAMILIES, Chosen, choose, family_of, kind_for
+from embedfit.engine.device import interruptible, precision_for, threaded, threads_for
 from embedfit.engine.journal import Journal
 from embedfit.engine.loop import Material, Observer, Plan, Readings, train
 from embedfit.engine.rate import learning_rate_test
@@ -87,15 +87,15 @@ def prepare(train_pairs: Pairs, recipe: Recipe, towers: TwoTower | None = None) 
     """
     wanted = recipe.loss.kind
     data = examples(train_pairs, prototypes=wanted in ("auto", "prototypes"))
-    kind = recipe.model.kind
-    family_name = "pretrained" if towers is not None else family_of(kind)
+    kind = "given" if towers is not None else kind_for(recipe.model.kind)
+    family_name = family_of(kind)
     chosen = choose(recipe, data, train_pairs.kind, FAMILIES[family_name])
     _check_loss(chosen.loss, data)
-    torch.set_num_threads(recipe.run.threads or threads_for(family_name))
+    threads = recipe.run.threads or threads_for(family_name)
     precision = precision_for(recipe.run.precision, family_name)
 
     if towers is None:
-        towers = _towers(recipe, data)
+        towers = _towers(kind, recipe, data)
     query_tokens = towers.query.tokenize(data.query_texts)
     if data.catalogue:
         means = class_means(towers, data, query_tokens)
@@ -120,7 +120,7 @@ def prepare(train_pairs: Pairs, recipe: Recipe, towers: TwoTower | None = None) 
             **_loss_facts(chosen, data),
             "chosen.model": kind,
             "chosen.precision": str(precision).removeprefix("torch."),
-            "chosen.threads": torch.get_num_threads(),
+            "chosen.threads": threads,
             "model.parameters": sum(p.numel() for p in towers.parameters()),
             "model.dimension": towers.dimension,
             "chosen.max_tokens": towers.query.max_tokens,
@@ -157,7 +157,8 @@ def fit(
             f"the checkpoint in '{folder}' belongs to other data or other settings",
             hint="train into another folder with --out, or without --resume",
         )
-    plan, facts = (_plan(setup, start.values["rate"]), {}) if start else _rated(setup)
+    with threaded(setup.facts["chosen.threads"]):
+        plan, facts = (_plan(setup, start.values["rate"]), {}) if start else _rated(setup)
     model = setup.objective.model
     journal = Journal(folder / "history.jsonl", keep_until=int(start.values["step"]) if start else 0)
 
@@ -170,20 +171,22 @@ def fit(
         values = {**state.values, "fingerprint": identity, "rate": plan.learning_rate}
         checkpoint.save(path, replace(state, values=values))
 
-    observer = Observer(
-        read=read_step,
-        measure=lambda: measure(model),
-        record=record,
-        keep=keep,
-        keep_now=_clock(setup.chosen.checkpoint_every),
-        due=lambda number: number % max(1, plan.steps // READINGS) == 0,
-    )
-    try:
-        best, ended = train(setup.objective, setup.material, setup.groups, plan, observer, start)
-    except NonFiniteLossError as error:
-        raise _with_texts(error, setup.material.data) from None
-    finally:
-        journal.flush()
+    with threaded(setup.facts["chosen.threads"]), interruptible() as asked_to_stop:
+        observer = Observer(
+            read=read_step,
+            measure=lambda: measure(model),
+            record=record,
+            keep=keep,
+            keep_now=_clock(setup.chosen.checkpoint_every),
+            due=lambda number: number % max(1, plan.steps // READINGS) == 0,
+            stop=asked_to_stop,
+        )
+        try:
+            best, ended = train(setup.objective, setup.material, setup.groups, plan, observer, start)
+        except NonFiniteLossError as error:
+            raise _with_texts(error, setup.material.data) from None
+        finally:
+            journal.flush()
     return Fitted(
         model=model,
         facts={
@@ -267,21 +270,19 @@ def _check_loss(loss: str, data: Examples) -> None:
         )
 
 
-def _towers(recipe: Recipe, data: Examples) -> TwoTower:
+def _towers(kind: str, recipe: Recipe, data: Examples) -> TwoTower:
     settings = recipe.model
     sizes = {
         name: None if value == "auto" else value
         for name in ("dimension", "vocabulary", "layers", "dropout", "max_tokens")
         for value in [getattr(settings, name)]
     }
-    if family_of(settings.kind) == "pretrained":
-        first, second = (
-            load(settings.kind, dropout=sizes["dropout"], max_tokens=sizes["max_tokens"]) for _ in range(2)
-        )
+    if family_of(kind) == "pretrained":
+        first, second = (load(kind, dropout=sizes["dropout"], max_tokens=sizes["max_tokens"]) for _ in range(2))
         return first if settings.shared else TwoTower(first.query, second.document)
     texts = data.query_texts if data.catalogue else list(dict.fromkeys(data.query_texts + data.document_texts))
     count = 1 if settings.shared else 2
-    return TwoTower(*(build(settings.kind, texts, **sizes, seed=recipe.optim.seed + i) for i in range(count)))
+    return TwoTower(*(build(kind, texts, **sizes, seed=recipe.optim.seed + i) for i in range(count)))
 
 
 def _known(data: Examples) -> tuple[torch.Tensor, torch.Tensor]:

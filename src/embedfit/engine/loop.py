@@ -103,6 +103,7 @@ class Observer:
         record: keeps readings under a step.
         keep: stores a checkpoint.
         keep_now: whether one is due after so many steps.
+        stop: whether the user wants to stop; the step is kept first.
         due: whether a step is to be read by the probes.
     """
 
@@ -112,6 +113,7 @@ class Observer:
     keep: Callable[[Checkpoint], None]
     keep_now: Callable[[int], bool]
     due: Callable[[int], bool]
+    stop: Callable[[], bool]
 
 
 def train(
@@ -138,6 +140,7 @@ def train(
     Raises:
         NonFiniteLossError: a loss was NaN or infinite; the weights are those before that step.
         RunError: a checkpoint could not be written.
+        KeyboardInterrupt: the user asked to stop; a checkpoint has been kept.
     """
     model, loss = objective.model, objective.loss
     optimiser = Optimiser(groups, betas=plan.betas)
@@ -169,8 +172,11 @@ def train(
             best.offer(tuple(held_out.values()) or (float(done),), done, model.state_dict())
             average.swap()
             observer.record(done, held_out)
-        if observer.keep_now(done):
+        stopping = observer.stop()
+        if observer.keep_now(done) or stopping:
             observer.keep(state_of(done, objective, optimiser, average, best))
+        if stopping:
+            raise KeyboardInterrupt
         if best.waited >= plan.patience:
             break
 

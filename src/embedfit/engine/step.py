@@ -88,7 +88,7 @@ def train_step(objective: Objective, batch: Batch, *, number: int) -> Step:
     if not bool(torch.isfinite(mean)):
         bad = batch.rows[~torch.isfinite(losses)].tolist()
         raise NonFiniteLossError(
-            f"the loss of step {number} is {mean.item()} in {len(bad)} of {len(losses)} examples, first rows {bad[:5]}; "
+            f"the loss of step {number} is {mean.item()}, in {len(bad)} of {len(losses)} examples, rows {bad[:5]}; "
             f"largest entry of a query embedding {float(query.detach().abs().max()):.3g}",
             rows=bad or batch.rows.tolist(),
             hint="the weights are still those of the step before: lower optim.learning_rate, or look at these rows",

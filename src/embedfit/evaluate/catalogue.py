@@ -8,7 +8,6 @@ from __future__ import annotations
 __all__ = ["Answer", "Catalogue", "build", "load", "save", "threshold_of"]
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,15 +16,12 @@ import polars as pl
 from jaxtyping import Float, Int
 
 from embedfit.errors import RunError
-from embedfit.evaluate.classify import Answers, answers, precision_threshold, rejection_threshold
-from embedfit.evaluate.embedding import Encode, embed, embed_task
-from embedfit.evaluate.faq import scorer
+from embedfit.evaluate.classify import answers, rejection_threshold
+from embedfit.evaluate.embedding import Encode, embed_task
+from embedfit.evaluate.faq import How, scorer
 from embedfit.evaluate.retrieval import rank_task
 from embedfit.evaluate.tasks import Task
 from embedfit.run import write_atomically, write_json
-
-PRECISION = 0.9
-"""Share of right answers that the threshold aims at where no out-of-scope texts were given."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,17 +47,19 @@ class Catalogue:
         candidates: text of each document, or name of each class.
         owner: candidate of each key, ascending.
         embedding: of the keys, unit rows.
+        how: how the scores of several keys become one: see `embedfit.evaluate.faq`.
         threshold: a best answer that scores below is none; None: always answer.
     """
 
     candidates: tuple[str, ...]
     owner: Int[np.ndarray, " k"]
     embedding: Float[np.ndarray, "k e"]
+    how: How = "blend"
     threshold: float | None = None
 
     def find(self, query: Float[np.ndarray, "q e"], k: int = 10) -> list[list[Answer]]:
         """The k best documents of each query, best first; equal scores in the order of the catalogue."""
-        score = scorer(query, self.embedding, self.owner)(np.arange(len(query)))
+        score = scorer(query, self.embedding, self.owner, self.how)(np.arange(len(query)))
         order = np.argsort(-score, axis=1, kind="stable")[:, :k]
         return [
             [
@@ -72,34 +70,17 @@ class Catalogue:
         ]
 
 
-def build(encode_query: Encode, encode_document: Encode, task: Task, threshold: float | None) -> Catalogue:
+def build(encode_query: Encode, encode_document: Encode, task: Task, *, how: How, threshold: float | None) -> Catalogue:
     """The catalogue of a retrieval task."""
     _, key = embed_task(encode_query, encode_document, task)
-    return Catalogue(candidates=task.candidates, owner=task.owner, embedding=key, threshold=threshold)
+    return Catalogue(candidates=task.candidates, owner=task.owner, embedding=key, how=how, threshold=threshold)
 
 
-def threshold_of(
-    encode_query: Encode, encode_document: Encode, task: Task, out_of_scope: Sequence[str] = ()
-) -> float | None:
-    """The score below which a query gets no answer, chosen on held-out queries.
-
-    With out-of-scope texts: the best mean of in-scope accuracy and refused out-of-scope texts. Without: the lowest
-    threshold at which nine of ten answers are right; None where even that is not reached, or not needed.
-    """
+def threshold_of(encode_query: Encode, encode_document: Encode, task: Task, *, how: How) -> float | None:
+    """The score below which a query gets no answer, chosen on held-out queries; None where no answer is right."""
     query, key = embed_task(encode_query, encode_document, task)
-    inside = answers(rank_task(task, scorer(query, key, task.owner)))
-    if out_of_scope:
-        outside = scorer(embed(encode_query, out_of_scope, "out-of-scope texts"), key, task.owner)(
-            np.arange(len(out_of_scope))
-        )
-        both = Answers(
-            score=np.concatenate([inside.score, outside.max(1)]),
-            predicted=np.concatenate([inside.predicted, outside.argmax(1)]),
-            label=np.concatenate([inside.label, np.full(len(out_of_scope), -1)]),
-        )
-        return rejection_threshold(both)
-    found = precision_threshold(inside, PRECISION)
-    return found if np.isfinite(found) else None
+    given = answers(rank_task(task, scorer(query, key, task.owner, how)))
+    return rejection_threshold(given) if given.right().any() else None
 
 
 def save(catalogue: Catalogue, folder: Path) -> None:
@@ -114,7 +95,7 @@ def save(catalogue: Catalogue, folder: Path) -> None:
         np.save(file, catalogue.owner)
     with write_atomically(folder / "candidates.parquet") as part:
         pl.DataFrame({"document": list(catalogue.candidates)}).write_parquet(part)
-    write_json(folder / "catalogue.json", {"metric": "cosine", "threshold": catalogue.threshold})
+    write_json(folder / "catalogue.json", {"metric": "cosine", "how": catalogue.how, "threshold": catalogue.threshold})
 
 
 def load(folder: Path) -> Catalogue:
@@ -129,6 +110,7 @@ def load(folder: Path) -> Catalogue:
             candidates=tuple(pl.read_parquet(folder / "candidates.parquet")["document"].to_list()),
             owner=np.load(folder / "owner.npy"),
             embedding=np.load(folder / "keys.npy"),
+            how=said["how"],
             threshold=said["threshold"],
         )
     except (OSError, ValueError, KeyError, pl.exceptions.PolarsError) as error:

@@ -31,7 +31,9 @@ from embedfit.evaluate.retrieval import Ranked
 from embedfit.metrics import accuracy, average_precision, f1, rank
 
 PairObjective = Literal["f1", "accuracy"]
-RejectionObjective = Literal["balanced", "accuracy"]
+RejectionObjective = Literal["keep", "balanced", "accuracy"]
+KEPT = 0.97
+"""Share of the right answers that a threshold chosen by "keep" must not cost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -105,17 +107,26 @@ def pair_decision(
     }
 
 
-def rejection_threshold(dev: Answers, objective: RejectionObjective = "balanced") -> float:
+def rejection_threshold(dev: Answers, objective: RejectionObjective = "keep") -> float:
     """The score below which a query gets no answer; of equally good ones the lowest, which answers most.
 
     Args:
         dev: answers to queries in scope and out of scope.
-        objective: "balanced": mean of in-scope accuracy (a refused query counts as wrong) and the share of out-of-scope
-            queries refused. "accuracy": share of all queries treated rightly.
+        objective: "keep": the highest threshold at which 97 % of the right answers are still given; it needs no
+            out-of-scope queries, and a weak model is not silenced by it. "balanced": mean of in-scope accuracy (a
+            refused query counts as wrong) and the share of out-of-scope queries refused. "accuracy": share of all queries treated rightly.
 
     Raises:
-        DataError: no query in scope, or none out of scope.
+        DataError: "keep": no right answer. Others: no query in scope, or none out of scope.
     """
+    if objective == "keep":
+        right = np.sort(dev.score[dev.right()])
+        if not right.size:
+            raise DataError("no answer is right: there is nothing to keep", hint="train a better model first")
+        # half-way to the next lower score, so that the answer at the limit itself is given
+        limit = right[int((1 - KEPT) * right.size)]
+        below = dev.score[dev.score < limit]
+        return float((limit + below.max()) / 2 if below.size else limit)
     outside = dev.label < 0
     if outside.all() or not outside.any():
         raise DataError(

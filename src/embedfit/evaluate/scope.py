@@ -25,7 +25,7 @@ def out_of_scope(
     known: Pairs,
     keys: Keys | None = None,
     how: How = "blend",
-    objective: RejectionObjective = "balanced",
+    objective: RejectionObjective = "keep",
 ) -> Mapping[str, float]:
     """How well a model tells the queries it can answer from those it cannot.
 

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Int
 from embedfit.errors import DataError
 from embedfit.pairs import Pairs, normalise
 
-Keys = Literal["documents", "phrasings"]
+Keys = Literal["documents", "phrasings", "prototypes"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -64,7 +64,8 @@ def task_of(pairs: Pairs, known: Pairs | None = None, keys: Keys | None = None) 
         known: the rows the model may know, of the same kind.
         keys: "documents": each document, or the label text of each class (its label where there is none).
             "phrasings": the known queries of each document, or the known texts of each class, and the documents
-            (label texts) as well. None: phrasings for classes with known rows, documents otherwise.
+            (label texts) as well. "prototypes": each class by its label (first), which the document tower knows, and by
+            its known texts. None: phrasings for classes with known rows, documents otherwise.
 
     Raises:
         DataError: no query can be asked, or the kinds differ.
@@ -73,8 +74,8 @@ def task_of(pairs: Pairs, known: Pairs | None = None, keys: Keys | None = None) 
         raise DataError(f"held-out rows are of kind '{pairs.kind}', known rows of kind '{known.kind}'")
     if pairs.kind == "graded":
         raise DataError("graded pairs pose no retrieval task", hint="evaluate them by rank correlation")
-    if keys == "phrasings" and known is None:
-        raise DataError("keys='phrasings' needs the known rows, got none", hint="pass known=the training rows")
+    if keys in ("phrasings", "prototypes") and known is None:
+        raise DataError(f"keys='{keys}' needs the known rows, got none", hint="pass known=the training rows")
     if pairs.kind == "classes":
         return _classes(pairs, known, keys or ("documents" if known is None else "phrasings"))
     if pairs.kind == "collection":
@@ -150,10 +151,12 @@ def _collection(pairs: Pairs, known: Pairs | None, keys: Keys) -> Task:
 
 def _classes(pairs: Pairs, known: Pairs | None, keys: Keys) -> Task:
     titles = _titles(pairs, known)
-    has_titles = any(label != title for label, title in titles.items())
+    has_titles = keys == "prototypes" or any(label != title for label, title in titles.items())
     phrasings = [] if known is None or keys == "documents" else known.table.select("label", "text").rows()
     # a class that is met only among the held-out rows is none that a model could name
-    named = set(titles) if has_titles or known is None else set(known.table["label"].to_list())
+    named = (
+        set(titles) if (has_titles and keys != "prototypes") or known is None else set(known.table["label"].to_list())
+    )
     labels = sorted(named)
     number = {label: i for i, label in enumerate(labels)}
     rows = pairs.table.select("text", "label").rows()
@@ -162,7 +165,11 @@ def _classes(pairs: Pairs, known: Pairs | None, keys: Keys) -> Task:
         relevant={str(i): {number.get(label, -1): 1.0} for i, (_, label) in enumerate(rows)},
         candidates=labels,
         keys=[
-            *((number[n], t, False) for n, t in titles.items() if has_titles or keys == "documents"),
+            *(
+                (number[name], title, False)
+                for name, title in titles.items()
+                if name in named and (has_titles or keys == "documents")
+            ),
             # where the classes have no text of their own, their phrasings are the documents the model was trained on
             *((number[label], text, has_titles) for label, text in phrasings),
         ],

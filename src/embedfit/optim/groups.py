@@ -29,6 +29,8 @@ _LAYER = re.compile(r"(?:^|\.)(?:layers?|h|blocks?)\.(\d+)\.")
 
 # how our towers name rows that are looked up, and weights of single features
 _TABLE = re.compile(r"(?:^|\.)(?:table|tables\.\d+|gain)$")
+# a feature's weight is one number, whose gradient is that of a whole row taken together (docs/defaults.md)
+GAIN_SCALE = 3.0
 
 
 def groups(
@@ -57,7 +59,7 @@ def groups(
         Howard and Ruder 2018 (discriminative fine-tuning), https://arxiv.org/abs/1801.06146, section 3.2.
     """
     seen: set[int] = set()
-    made: dict[tuple[str, int, bool], Group] = {}
+    made: dict[tuple[str, int, bool, bool], Group] = {}
     for part, module in modules.items():
         tables = _tables(module)
         depths = _depths(module)
@@ -67,14 +69,15 @@ def groups(
                 continue
             seen.add(id(parameter))
             below, decays = depths[name], parameter.ndim >= 2 and id(parameter) not in tables
+            gain = name.rpartition(".")[2] == "gain"
             group = made.setdefault(
-                (part, -below, decays),
+                (part, -below, decays, gain),
                 Group(
                     params=[],
                     lr=0.0,
                     weight_decay=weight_decay if decays else 0.0,
-                    scale=scale * layer_decay**below,
-                    name=f"{part}/{below} below the top/{'matrices' if decays else 'rest'}",
+                    scale=scale * layer_decay**below * (GAIN_SCALE if gain else 1.0),
+                    name=f"{part}/{below} below the top/{'gains' if gain else 'matrices' if decays else 'rest'}",
                 ),
             )
             group["params"].append(parameter)

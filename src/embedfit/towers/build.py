@@ -30,7 +30,7 @@ class _Sizes:
 
 _DEFAULTS: Mapping[str, _Sizes] = {
     "static": _Sizes(dimension=256, vocabulary=30_000, layers=0, dropout=0.1, max_tokens=512),
-    "ngram": _Sizes(dimension=1_024, vocabulary=200_000, layers=4, dropout=0.5, max_tokens=8_192),
+    "ngram": _Sizes(dimension=1_024, vocabulary=200_000, layers=4, dropout=0.6, max_tokens=8_192),
     "gru": _Sizes(dimension=256, vocabulary=8_000, layers=1, dropout=0.1, max_tokens=128),
     "lstm": _Sizes(dimension=256, vocabulary=8_000, layers=1, dropout=0.1, max_tokens=128),
     "transformer": _Sizes(dimension=256, vocabulary=8_000, layers=4, dropout=0.1, max_tokens=128),
@@ -56,7 +56,7 @@ def build(
     | kind        | dimension | vocabulary | layers | dropout | max_tokens |
     |-------------|-----------|------------|--------|---------|------------|
     | static      | 256       | 30,000     | 0      | 0.1     | 512        |
-    | ngram       | 1,024     | 200,000    | 4      | 0.5     | 8,192      |
+    | ngram       | 1,024     | 200,000    | 4      | 0.6     | 8,192      |
     | gru, lstm   | 256       | 8,000      | 1      | 0.1     | 128        |
     | transformer | 256       | 8,000      | 4      | 0.1     | 128        |
     | pretrained  | its own   | its own    | its own| its own | its own    |

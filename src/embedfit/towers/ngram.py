@@ -90,16 +90,23 @@ class Ngram(Tower):
         """The parts end to end, each of length 1 / sqrt(p); the zero vector for a text without features."""
         text = torch.repeat_interleave(torch.arange(len(tokens), device=tokens.ids.device), tokens.lengths)
         weight = self._weights(tokens, text)
-        out = []
-        touched, place = torch.unique(tokens.ids, return_inverse=True)
-        for table, gain in zip(self.tables, self.gain, strict=True):
-            kept = weight * (1 + gain[tokens.ids])
-            if self.training and self.dropout:
-                kept = kept * survivors(text, len(tokens), self.dropout)
-            rows = F.embedding(touched, table, sparse=True)  # the gradient then holds these rows alone
-            part = F.embedding_bag(place, rows, tokens.starts(), mode="sum", per_sample_weights=kept)
-            out.append(F.normalize(part, dim=-1))
+        out = [
+            self._part(table, gain, tokens.ids, weight, text, len(tokens))
+            for table, gain in zip(self.tables, self.gain, strict=True)
+        ]
         return torch.cat(out, dim=-1) / self.parts**0.5
+
+    def _part(self, table: Tensor, gain: Tensor, ids: Tensor, weight: Tensor, text: Tensor, count: int) -> Tensor:
+        """One part of length 1 for each of `count` texts."""
+        if self.training and self.dropout:
+            kept = survivors(text, count, self.dropout).nonzero()[:, 0]
+            ids, weight, text = ids[kept], weight[kept], text[kept]
+        lengths = torch.bincount(text, minlength=count)
+        touched, place = torch.unique(ids, return_inverse=True)
+        rows = F.embedding(touched, table, sparse=True)  # the gradient then holds these rows alone
+        weight = weight * (1 + gain[ids])
+        part = F.embedding_bag(place, rows, lengths.cumsum(0) - lengths, mode="sum", per_sample_weights=weight)
+        return F.normalize(part, dim=-1)
 
     def _weights(self, tokens: Tokens, text: Tensor) -> Float[Tensor, " t"]:
         """IDF of each feature; those of whole words and those of spelling have length sqrt(1/2) in a text."""
@@ -146,7 +153,7 @@ def train_ngram(
             f"a dimension of {dimension} cannot be divided into {parts} equal parts",
             hint=f"for example {dimension // parts * parts or parts}",
         )
-    features = Features(shortest=2)
+    features = Features(shortest=2, unspaced=2)
     counts = _frequencies(features, texts)
     if not counts:
         raise ModelError(
