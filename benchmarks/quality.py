@@ -191,7 +191,8 @@ def keep(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     }
     ordered = sorted(rows, key=lambda r: ([c.name for c in CELLS].index(r["cell"]), r["model"], r["seed"]))
     path.write_text(json.dumps({"machine": machine, "rows": ordered}, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    said = f"Printed by `python -m benchmarks.quality` on {machine['cores']} cores of {machine['processor']}, torch {machine['torch']}.\n"
+    where = f"{machine['cores']} cores of {machine['processor']}, torch {machine['torch']}"
+    said = f"Printed by `python -m benchmarks.quality` on {where}.\n"
     path.with_suffix(".md").write_text(f"{said}\n{table(ordered)}\n", "utf-8")
 
 

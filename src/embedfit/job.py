@@ -100,8 +100,7 @@ def gather(recipe: Recipe) -> Rows:
 
     def rows(files: tuple[str, ...]) -> Pairs:
         source: Any = files[0] if len(files) == 1 else list(files)
-        how = {"kind": data.kind, "on_bad_rows": data.on_bad_rows, "encoding": data.encoding}
-        return read(source, columns=data.columns, **how)
+        return read(source, kind=data.kind, columns=data.columns, on_bad_rows=data.on_bad_rows, encoding=data.encoding)
 
     if not data.files:
         raise DataError("the recipe names no data", hint='data.files = ["faq.csv"]')

@@ -237,7 +237,7 @@ def to_toml(recipe: Recipe, *, comments: bool = False) -> str:
                 value = inline
             table.add(name, value)
             if comments and field.description:
-                table.value.item(name).comment(field.description)
+                table.value.item(name).comment(field.description)  # type: ignore[union-attr]
         document.add(section, table)
     return tomlkit.dumps(document)
 

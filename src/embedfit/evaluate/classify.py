@@ -114,7 +114,8 @@ def rejection_threshold(dev: Answers, objective: RejectionObjective = "keep") ->
         dev: answers to queries in scope and out of scope.
         objective: "keep": the highest threshold at which 97 % of the right answers are still given; it needs no
             out-of-scope queries, and a weak model is not silenced by it. "balanced": mean of in-scope accuracy (a
-            refused query counts as wrong) and the share of out-of-scope queries refused. "accuracy": share of all queries treated rightly.
+            refused query counts as wrong) and the share of out-of-scope queries refused. "accuracy": share of all
+            queries treated rightly.
 
     Raises:
         DataError: "keep": no right answer. Others: no query in scope, or none out of scope.

@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["Optimiser"]
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -36,9 +37,8 @@ class Optimiser:
         self.betas = betas
         self.parameters = [p for group in groups for p in group["params"]]
         # torch's optimiser writes into the groups it is given
-        self.whole = torch.optim.AdamW(
-            [Group(**group) for group in groups], lr=0.0, betas=betas, eps=EPSILON, fused=True
-        )
+        copies: list[dict[str, Any]] = [dict(group) for group in groups]
+        self.whole = torch.optim.AdamW(copies, lr=0.0, betas=betas, eps=EPSILON, fused=True)
         self.rows: dict[Tensor, dict[str, Tensor]] = {}
         self.moved = 0.0
         self.size = 0.0
