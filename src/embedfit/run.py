@@ -14,12 +14,14 @@ runs/first/
 
 from __future__ import annotations
 
-__all__ = ["History", "Run", "load", "write_atomically", "write_json"]
+__all__ = ["History", "Run", "load", "sweep", "write_atomically", "write_json"]
 
 import contextlib
 import json
 import math
 import os
+import re
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -117,18 +119,22 @@ def read_history(path: Path) -> History:
     history = History()
     if not path.is_file():
         return history
-    lines = path.read_text("utf-8").splitlines()
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        raise RunError(f"cannot read '{path}': {error.strerror}") from None
     for number, line in enumerate(lines, 1):
         try:
             reading = json.loads(line)
-            step = reading.pop("step")
-        except (json.JSONDecodeError, KeyError, AttributeError):
+            step = int(reading.pop("step"))
+            values = {name: math.nan if value is None else float(value) for name, value in reading.items()}
+        except (ValueError, KeyError, TypeError, AttributeError):
             if number == len(lines):
                 break
             raise RunError(
                 f"{path}, line {number}: broken", hint="delete the line, or train again with --resume"
             ) from None
-        history.add(step, reading)
+        history.add(step, values)
     return history
 
 
@@ -149,7 +155,9 @@ def write_atomically(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:
-        raise RunError(f"cannot write '{path}': {error.strerror}", hint="choose another folder with --out") from error
+        raise RunError(
+            f"cannot write '{path}': {error.strerror or error}", hint="choose another folder with --out"
+        ) from error
     os.close(handle)
     part = Path(name)
     try:
@@ -160,19 +168,43 @@ def write_atomically(path: Path) -> Iterator[Path]:
         part.replace(path)
     except OSError as error:
         raise RunError(
-            f"cannot write '{path}': {error.strerror}", hint="nothing was lost: free space, then --resume"
+            f"cannot write '{path}': {error.strerror or error}", hint="nothing was lost: free space, then --resume"
         ) from error
     finally:
         part.unlink(missing_ok=True)
+
+
+FILES = (
+    "recipe.toml", "facts.json", "history.jsonl", "evaluation.json", "samples.json", "environment.json", "report.html",
+    "model", "last.safetensors", "keys.npy", "owner.npy", "candidates.parquet", "catalogue.json",
+)  # fmt: skip
+_TEMPORARY = re.compile(rf"\.({'|'.join(map(re.escape, FILES))})\.\w{{8}}")
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files that a killed process left in a run folder."""
+    for place in (folder, folder / "checkpoints", folder / "catalogue"):
+        for path in temporary(place):
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def temporary(place: Path) -> list[Path]:
+    """Half-written files and folders, under the names that they had until they were whole."""
+    return [path for path in place.glob(".*") if _TEMPORARY.fullmatch(path.name)]
 
 
 def _read(path: Path) -> Any:
     if not path.is_file():
         return {}
     try:
-        return json.loads(path.read_text("utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise RunError(f"'{path}' is broken: {error}", hint="`embedfit train --resume` writes it again") from None
+        value = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise RunError(f"cannot read '{path}': {error.strerror}") from None
+    except ValueError as error:  # no JSON, or no UTF-8
+        raise RunError(f"'{path}' is broken: {error}", hint="train again into another folder") from None
+    if not isinstance(value, dict):
+        raise RunError(f"'{path}' is broken: expected a JSON object", hint="train again into another folder")
+    return value
 
 
 def _finite(value: object) -> object:

@@ -7,7 +7,7 @@ Nothing is pickled. Random states are not stored because there are none: every r
 
 from __future__ import annotations
 
-__all__ = ["Checkpoint", "load", "save", "seeded"]
+__all__ = ["Checkpoint", "load", "save", "seeded", "values_of"]
 
 import contextlib
 import json
@@ -65,17 +65,30 @@ def load(path: Path) -> Checkpoint:
     Raises:
         RunError: there is none, or it is no checkpoint of this version.
     """
+    values = values_of(path)
+    with safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    return Checkpoint(values=values, tensors=tensors)
+
+
+def values_of(path: Path) -> dict[str, Any]:
+    """The plain values of a checkpoint, without its tensors.
+
+    Raises:
+        RunError: there is none, or it is no checkpoint of this version.
+    """
     if not path.is_file():
-        raise RunError(f"no checkpoint at '{path}'", hint="train without --resume")
+        raise RunError(f"no checkpoint at '{path}'", hint="--resume begins again where there is none")
+    hint = "delete it; --resume then begins again"
     try:
         with safe_open(path, framework="pt") as file:
             values = json.loads((file.metadata() or {})["embedfit"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+            version = values.pop("version")
     except (SafetensorError, KeyError, json.JSONDecodeError, OSError) as error:
-        raise RunError(f"'{path}' is no checkpoint: {error}", hint="delete it and train without --resume") from None
-    if values.pop("version") != VERSION:
-        raise RunError(f"'{path}' was written by another version of embedfit", hint="train without --resume")
-    return Checkpoint(values=values, tensors=tensors)
+        raise RunError(f"'{path}' is no checkpoint: {error}", hint=hint) from None
+    if version != VERSION:
+        raise RunError(f"'{path}' was written by another version of embedfit", hint=hint)
+    return dict(values)
 
 
 @contextlib.contextmanager

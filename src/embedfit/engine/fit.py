@@ -1,8 +1,8 @@
-"""From rows and a recipe to a trained model: builds the parts, settles "auto", hands them to the loop."""
+"""Training as a run sees it: the learning rate settled, checkpoints and history on disk, and on again after a stop."""
 
 from __future__ import annotations
 
-__all__ = ["Fitted", "Setup", "fit", "prepare"]
+__all__ = ["Fitted", "Setup", "check_resumable", "fit", "prepare"]
 
 import hashlib
 import json
@@ -12,51 +12,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from embedfit.data.examples import Examples, examples
+from embedfit.data.examples import Examples
 from embedfit.engine import checkpoint
 from embedfit.engine.checkpoint import Checkpoint
-from embedfit.engine.defaults import FAMILIES, Chosen, choose, family_of, kind_for
-from embedfit.engine.device import interruptible, precision_for, threaded, threads_for
+from embedfit.engine.device import interruptible, threaded
 from embedfit.engine.journal import Journal
-from embedfit.engine.loop import Material, Observer, Plan, Readings, train
+from embedfit.engine.loop import Observer, Plan, Readings, train
 from embedfit.engine.rate import learning_rate_test
 from embedfit.engine.read import read_step
-from embedfit.engine.step import Objective
-from embedfit.errors import NonFiniteLossError, RecipeError, RunError
-from embedfit.losses import CoSENT, CosineRegression, InfoNCE, Loss, Symmetric
-from embedfit.optim import Group, groups
-from embedfit.pairs import Pairs
-from embedfit.probes.floor import cosent_chance, cosent_floor, infonce_chance, infonce_floor
-from embedfit.recipe import Recipe
-from embedfit.scores import Known
-from embedfit.towers import Prototypes, TwoTower, build, load
-from embedfit.types import Tokens
+from embedfit.engine.setup import Setup, prepare
+from embedfit.errors import NonFiniteLossError, RunError
+from embedfit.towers import TwoTower
 
 Progress = Callable[[int, int, Readings], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setup:
-    """Everything a run needs, settled but for the learning rate.
-
-    Attributes:
-        recipe: as given.
-        kind: of the rows.
-        objective: towers and loss.
-        material: examples and tokens.
-        groups: optimiser groups.
-        chosen: what "auto" became.
-        facts: of the model and the loss.
-    """
-
-    recipe: Recipe
-    objective: Objective
-    material: Material
-    groups: list[Group]
-    chosen: Chosen
-    facts: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,63 +38,6 @@ class Fitted:
 
     model: TwoTower
     facts: Mapping[str, Any]
-
-
-def prepare(train_pairs: Pairs, recipe: Recipe, towers: TwoTower | None = None) -> Setup:
-    """Build towers, objective and examples.
-
-    Args:
-        train_pairs: the training rows.
-        recipe: the settings.
-        towers: train these instead of building what the recipe says.
-
-    Raises:
-        DataError: nothing to learn from.
-        ModelError: the model cannot be built or loaded.
-        RecipeError: settings that exclude each other.
-    """
-    wanted = recipe.loss.kind
-    data = examples(train_pairs, prototypes=wanted in ("auto", "prototypes"))
-    kind = "given" if towers is not None else kind_for(recipe.model.kind)
-    family_name = family_of(kind)
-    chosen = choose(recipe, data, train_pairs.kind, FAMILIES[family_name])
-    _check_loss(chosen.loss, data)
-    threads = recipe.run.threads or threads_for(family_name)
-    precision = precision_for(recipe.run.precision, family_name)
-
-    if towers is None:
-        towers = _towers(kind, recipe, data)
-    query_tokens = towers.query.tokenize(data.query_texts)
-    if data.catalogue:
-        means = class_means(towers, data, query_tokens)
-        towers = TwoTower(towers.query, Prototypes.from_means(data.document_texts, means, parts=towers.query.parts))
-    document_tokens = towers.document.tokenize(data.document_texts)
-
-    loss = make_loss(chosen, symmetric=not data.catalogue)
-    known = None if data.catalogue or data.target is not None else Known(*_known(data))
-    objective = Objective(model=towers, loss=loss, known=known, precision=precision)
-    parts = {"query": towers.query, "document": towers.document, "loss": loss}
-    scales = {"document": chosen.prototype_scale} if data.catalogue else {}
-    made = groups(parts, weight_decay=recipe.optim.weight_decay, scales=scales, layer_decay=chosen.layer_decay)
-    material = Material(data=data, query_tokens=query_tokens, document_tokens=document_tokens)
-    return Setup(
-        recipe=recipe,
-        objective=objective,
-        material=material,
-        groups=made,
-        chosen=chosen,
-        facts={
-            **chosen.facts(),
-            **_loss_facts(chosen, data),
-            "chosen.model": kind,
-            "chosen.precision": str(precision).removeprefix("torch."),
-            "chosen.threads": threads,
-            "model.parameters": sum(p.numel() for p in towers.parameters()),
-            "model.dimension": towers.dimension,
-            "chosen.max_tokens": towers.query.max_tokens,
-            "model.tokens": int(query_tokens.lengths.sum()),
-        },
-    )
 
 
 def fit(
@@ -151,14 +62,12 @@ def fit(
     began = time.perf_counter()
     path = folder / "checkpoints" / "last.safetensors"
     identity = fingerprint(setup)
-    start = checkpoint.load(path) if resume and path.is_file() else None
-    if start is not None and start.values["fingerprint"] != identity:
-        raise RunError(
-            f"the checkpoint in '{folder}' belongs to other data or other settings",
-            hint="train into another folder with --out, or without --resume",
-        )
+    start = None
+    if resume and path.is_file():
+        check_resumable(setup, folder)
+        start = checkpoint.load(path)
     with threaded(setup.facts["chosen.threads"]):
-        plan, facts = (_plan(setup, start.values["rate"]), {}) if start else _rated(setup)
+        plan, facts = (_plan(setup, start.values["rate"]), start.values["facts"]) if start else _rated(setup)
     model = setup.objective.model
     journal = Journal(folder / "history.jsonl", keep_until=int(start.values["step"]) if start else 0)
 
@@ -168,7 +77,7 @@ def fit(
 
     def keep(state: Checkpoint) -> None:
         journal.flush()
-        values = {**state.values, "fingerprint": identity, "rate": plan.learning_rate}
+        values = {**state.values, "fingerprint": identity, "rate": plan.learning_rate, "facts": facts}
         checkpoint.save(path, replace(state, values=values))
 
     with threaded(setup.facts["chosen.threads"]), interruptible() as asked_to_stop:
@@ -201,6 +110,20 @@ def fit(
     )
 
 
+def check_resumable(setup: Setup, folder: Path) -> None:
+    """Make sure that the checkpoint in a run folder, if there is one, is one of this run.
+
+    Raises:
+        RunError: it belongs to other rows, settings or towers, or is broken.
+    """
+    path = folder / "checkpoints" / "last.safetensors"
+    if path.is_file() and checkpoint.values_of(path)["fingerprint"] != fingerprint(setup):
+        raise RunError(
+            f"the checkpoint in '{folder}' belongs to other data or other settings",
+            hint="go on with the data and settings of that run, or train into another folder with --out",
+        )
+
+
 def _clock(every: int | None) -> Callable[[int], bool]:
     """When a checkpoint is due: every so many steps, or each minute (what a checkpoint holds does not depend on it)."""
     last = time.monotonic()
@@ -221,72 +144,17 @@ READINGS = 60  # times in a run that the probes read a step
 
 
 def fingerprint(setup: Setup) -> str:
-    """Of the rows and settings a checkpoint belongs to."""
+    """Of the rows, settings and shapes a checkpoint belongs to."""
     data = setup.material.data
     sha = hashlib.sha256()
     for texts in (data.query_texts, data.document_texts):
-        sha.update(json.dumps(texts, ensure_ascii=False).encode())
-    for tensor in (data.query, data.positive, data.negatives, data.group, data.weight):
-        sha.update(tensor.numpy().tobytes())
+        sha.update(json.dumps(texts, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    for tensor in (data.query, data.positive, data.negatives, data.group, data.weight, data.target):
+        sha.update(b"none" if tensor is None else tensor.numpy().tobytes())
     settings = setup.recipe.model_dump(mode="json", exclude={"run"})
-    sha.update(json.dumps(settings, sort_keys=True).encode())
+    shapes = {name: list(value.shape) for name, value in setup.objective.model.state_dict().items()}
+    sha.update(json.dumps([settings, shapes], sort_keys=True).encode())
     return sha.hexdigest()[:32]
-
-
-def make_loss(chosen: Chosen, *, symmetric: bool) -> Loss:
-    """The objective of a run."""
-    if chosen.loss == "cosent":
-        return CoSENT(chosen.temperature)
-    if chosen.loss == "cosine":
-        return CosineRegression()
-    softmax = InfoNCE(chosen.temperature, chosen.margin, chosen.label_smoothing)
-    return Symmetric(softmax) if symmetric else softmax
-
-
-@torch.no_grad()
-def class_means(towers: TwoTower, data: Examples, tokens: Tokens) -> torch.Tensor:
-    """Mean unit embedding of each class before training, [classes, e]."""
-    was = towers.training
-    towers.eval()
-    chunks = [
-        torch.nn.functional.normalize(towers.query(tokens.select(rows)).float(), dim=-1)
-        for rows in torch.arange(len(tokens)).split(1024)
-    ]
-    towers.train(was)
-    sums = torch.zeros(len(data.document_texts), towers.dimension)
-    sums.index_add_(0, data.group, torch.cat(chunks)[data.query])
-    return sums / torch.bincount(data.group, minlength=len(sums)).clamp(min=1)[:, None]
-
-
-def _check_loss(loss: str, data: Examples) -> None:
-    graded = data.target is not None
-    if graded != (loss in ("cosent", "cosine")):
-        fits = (
-            "cosent or cosine" if graded else "infonce" + (" or prototypes" if data.catalogue or data.partners else "")
-        )
-        raise RecipeError(
-            f"loss.kind '{loss}' does not fit {'graded' if graded else 'these'} rows; expected {fits}",
-            hint='leave loss.kind at "auto"',
-        )
-
-
-def _towers(kind: str, recipe: Recipe, data: Examples) -> TwoTower:
-    settings = recipe.model
-    sizes = {
-        name: None if value == "auto" else value
-        for name in ("dimension", "vocabulary", "layers", "dropout", "max_tokens")
-        for value in [getattr(settings, name)]
-    }
-    if family_of(kind) == "pretrained":
-        first, second = (load(kind, dropout=sizes["dropout"], max_tokens=sizes["max_tokens"]) for _ in range(2))
-        return first if settings.shared else TwoTower(first.query, second.document)
-    texts = data.query_texts if data.catalogue else list(dict.fromkeys(data.query_texts + data.document_texts))
-    count = 1 if settings.shared else 2
-    return TwoTower(*(build(kind, texts, **sizes, seed=recipe.optim.seed + i) for i in range(count)))
-
-
-def _known(data: Examples) -> tuple[torch.Tensor, torch.Tensor]:
-    return data.query_id[data.query], data.document_id[data.positive]
 
 
 def _plan(setup: Setup, rate: float) -> Plan:
@@ -325,24 +193,6 @@ def _rated(setup: Setup) -> tuple[Plan, dict[str, Any]]:
 
 
 TRIAL_STEPS = 60  # of the learning-rate test: long enough for the schedule, short enough to be repeated
-
-
-def _loss_facts(chosen: Chosen, data: Examples) -> dict[str, float]:
-    """Where the loss starts when all candidates look alike, and how low it can get."""
-    if data.target is not None:
-        if chosen.loss == "cosine":
-            return {"loss.floor": 0.0, "loss.chance": float(data.target.var(correction=0))}
-        grades = torch.unique((data.target * GRADES).round(), return_counts=True)[1].double()
-        counts = [max(1, round(share * chosen.batch_size)) for share in (grades / grades.sum()).tolist()]
-        return {"loss.floor": cosent_floor(counts, chosen.temperature), "loss.chance": cosent_chance(counts)}
-    shape = {"margin": chosen.margin, "label_smoothing": chosen.label_smoothing}
-    return {
-        "loss.floor": infonce_floor(chosen.candidates, chosen.temperature, **shape),
-        "loss.chance": infonce_chance(chosen.candidates, chosen.temperature, **shape),
-    }
-
-
-GRADES = 20  # steps on the scale of grades that the levels of CoSENT's loss are worked out with
 
 
 def _with_texts(error: NonFiniteLossError, data: Examples) -> NonFiniteLossError:

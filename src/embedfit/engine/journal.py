@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["Journal"]
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,7 +34,8 @@ class Journal:
 
     def add(self, step: int, readings: Mapping[str, float]) -> None:
         """Remember readings; they reach the disk with the next `flush`, or by themselves every 100 lines."""
-        self.lines.append(json.dumps({"step": step, **readings}) + "\n")
+        finite = {name: value if math.isfinite(value) else None for name, value in readings.items()}
+        self.lines.append(json.dumps({"step": step, **finite}) + "\n")
         if len(self.lines) >= 100:
             self.flush()
 
@@ -57,11 +59,11 @@ class Journal:
 
 
 def _lines(path: Path) -> list[str]:
-    return path.read_text("utf-8").splitlines(keepends=True) if path.is_file() else []
+    return path.read_text("utf-8", errors="replace").splitlines(keepends=True) if path.is_file() else []
 
 
 def _step(line: str) -> float:
     try:
         return float(json.loads(line)["step"])
-    except (json.JSONDecodeError, KeyError):
+    except (ValueError, KeyError, TypeError):
         return float("inf")  # cut short by a crash

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["Best", "Plan", "train"]
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -14,6 +15,7 @@ from embedfit.data.batches import batch, rows_of
 from embedfit.data.examples import Examples
 from embedfit.engine.checkpoint import Checkpoint, seeded
 from embedfit.engine.step import Objective, Step, train_step
+from embedfit.errors import NonFiniteLossError
 from embedfit.optim import Average, Group, Optimiser, factor
 from embedfit.types import Batch, Tokens
 
@@ -85,6 +87,7 @@ class Best:
 
     def offer(self, metric: tuple[float, ...], step: int, weights: Mapping[str, Tensor]) -> None:
         """Keep these weights if they are better: by the first reading, or by the next where the first is equal."""
+        metric = tuple(-math.inf if math.isnan(value) else value for value in metric)  # NaN would never be beaten
         if metric > self.metric:
             self.metric, self.step, self.waited = metric, step, 0
             self.weights = {k: v.detach().clone() for k, v in weights.items()}
@@ -138,7 +141,7 @@ def train(
         The best weights, and why training ended: "finished" or "no better for N evaluations".
 
     Raises:
-        NonFiniteLossError: a loss was NaN or infinite; the weights are those before that step.
+        NonFiniteLossError: a loss or gradient was NaN or infinite; the weights are those before that step.
         RunError: a checkpoint could not be written.
         KeyboardInterrupt: the user asked to stop; a checkpoint has been kept.
     """
@@ -149,15 +152,17 @@ def train(
         first = resume(start, objective, optimiser, average, best)
     else:  # the untrained model counts: a pretrained encoder may be best as it is
         held_out = observer.measure()
-        best.offer(tuple(held_out.values()), 0, model.state_dict())
+        best.offer(tuple(held_out.values()) or (0.0,), 0, model.state_dict())
         observer.record(0, held_out)
     model.train()
 
     for number in range(first, plan.steps):
+        if best.waited >= plan.patience:  # here, because a resumed run may already have come to its end
+            break
         rate = plan.learning_rate * factor(number, total=plan.steps, warmup=plan.warmup, kind=plan.schedule)
         with seeded(plan.seed, number):
             step = train_step(objective, material.batch_of(number, plan), number=number)
-        norm = optimiser.clip(plan.max_gradient_norm)
+        norm = clipped(optimiser, plan, step)
         optimiser.step(rate)
         average.update()
 
@@ -177,13 +182,28 @@ def train(
             observer.keep(state_of(done, objective, optimiser, average, best))
         if stopping:
             raise KeyboardInterrupt
-        if best.waited >= plan.patience:
-            break
 
     model.load_state_dict(best.weights)
     loss.eval()
     model.eval()
     return best, f"no better for {best.waited} evaluations" if best.waited >= plan.patience else "finished"
+
+
+def clipped(optimiser: Optimiser, plan: Plan, step: Step) -> float:
+    """Shorten the gradient of a step; returns its norm before.
+
+    Raises:
+        NonFiniteLossError: the norm is NaN or infinite, which would make all weights NaN.
+    """
+    norm = optimiser.clip(plan.max_gradient_norm)
+    if not math.isfinite(norm):
+        rows = step.batch.rows.tolist()
+        raise NonFiniteLossError(
+            f"the gradient of step {step.number} is {norm} at a loss of {step.loss:.4g}, rows {rows[:5]}",
+            rows=rows,
+            hint="the weights are still those of the step before: lower optim.learning_rate, or use fp32",
+        )
+    return norm
 
 
 def state_of(step: int, objective: Objective, optimiser: Optimiser, average: Average, best: Best) -> Checkpoint:

@@ -70,15 +70,19 @@ def learning_rate_test(
     def tried(exponent: int) -> float:
         rate = anchor * STRIDE**exponent
         if rate not in losses:
-            sound = _trial(objective, material, learned, groups, replace(plan, learning_rate=rate, steps=trial))
-            losses[rate] = _judge(objective, judged) if sound else math.inf
-            objective.model.load_state_dict(kept)
-            objective.loss.load_state_dict(kept_loss)
+            try:
+                sound = _trial(objective, material, learned, groups, replace(plan, learning_rate=rate, steps=trial))
+                losses[rate] = _judge(objective, judged) if sound else math.inf
+            finally:  # also where the user interrupts
+                objective.model.load_state_dict(kept)
+                objective.loss.load_state_dict(kept_loss)
         return losses[rate]
 
     best = 0
     while abs(best) < REACH:
-        better = min((best, best + 1, best - 1), key=tried)
+        # where the rate itself diverges, a higher one need not be tried
+        around = (best, best + 1, best - 1) if math.isfinite(tried(best)) else (best - 1, best)
+        better = min(around, key=tried)
         if better == best:
             break
         best = better
@@ -104,7 +108,7 @@ def _judge(objective: Objective, judged: list[Batch]) -> float:
 
 
 def _trial(objective: Objective, material: Material, learned: Tensor, groups: list[Group], plan: Plan) -> bool:
-    """Train a few steps; false when a loss was not finite."""
+    """Train a few steps; false when a loss or gradient was not finite."""
     optimiser = Optimiser(groups, betas=plan.betas)
     objective.model.train()
     for number in range(plan.steps):
@@ -115,6 +119,7 @@ def _trial(objective: Objective, material: Material, learned: Tensor, groups: li
                 train_step(objective, material.batch_with(rows, plan, draw=number), number=number)
         except NonFiniteLossError:
             return False
-        optimiser.clip(plan.max_gradient_norm)
+        if not math.isfinite(optimiser.clip(plan.max_gradient_norm)):
+            return False
         optimiser.step(rate)
     return True

@@ -1,0 +1,178 @@
+"""From rows and a recipe to everything a run needs: towers, objective, examples, and what "auto" became."""
+
+from __future__ import annotations
+
+__all__ = ["Setup", "prepare"]
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from embedfit.data.examples import Examples, examples
+from embedfit.engine.defaults import FAMILIES, Chosen, choose, family_of, kind_for
+from embedfit.engine.device import precision_for, threads_for
+from embedfit.engine.loop import Material
+from embedfit.engine.step import Objective
+from embedfit.errors import RecipeError
+from embedfit.losses import CoSENT, CosineRegression, InfoNCE, Loss, Symmetric
+from embedfit.optim import Group, groups
+from embedfit.pairs import Pairs
+from embedfit.probes.floor import cosent_chance, cosent_floor, infonce_chance, infonce_floor
+from embedfit.recipe import Recipe
+from embedfit.scores import Known
+from embedfit.towers import Prototypes, TwoTower, build, load
+from embedfit.types import Tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """Everything a run needs, settled but for the learning rate.
+
+    Attributes:
+        recipe: as given.
+        objective: towers and loss.
+        material: examples and tokens.
+        groups: optimiser groups.
+        chosen: what "auto" became.
+        facts: of the model and the loss.
+    """
+
+    recipe: Recipe
+    objective: Objective
+    material: Material
+    groups: list[Group]
+    chosen: Chosen
+    facts: Mapping[str, Any]
+
+
+def prepare(train_pairs: Pairs, recipe: Recipe, towers: TwoTower | None = None) -> Setup:
+    """Build towers, objective and examples.
+
+    Args:
+        train_pairs: the training rows.
+        recipe: the settings.
+        towers: train these instead of building what the recipe says.
+
+    Raises:
+        DataError: nothing to learn from.
+        ModelError: the model cannot be built or loaded.
+        RecipeError: settings that exclude each other.
+    """
+    wanted = recipe.loss.kind
+    data = examples(train_pairs, prototypes=wanted in ("auto", "prototypes"))
+    kind = "given" if towers is not None else kind_for(recipe.model.kind)
+    family_name = family_of(kind)
+    chosen = choose(recipe, data, train_pairs.kind, FAMILIES[family_name])
+    _check_loss(chosen.loss, data)
+    threads = recipe.run.threads or threads_for(family_name)
+    precision = precision_for(recipe.run.precision, family_name)
+
+    if towers is None:
+        towers = _towers(kind, recipe, data)
+    query_tokens = towers.query.tokenize(data.query_texts)
+    if data.catalogue:
+        means = class_means(towers, data, query_tokens)
+        towers = TwoTower(towers.query, Prototypes.from_means(data.document_texts, means, parts=towers.query.parts))
+    document_tokens = towers.document.tokenize(data.document_texts)
+
+    loss = make_loss(chosen, symmetric=not data.catalogue)
+    known = None if data.catalogue or data.target is not None else Known(*_known(data))
+    objective = Objective(model=towers, loss=loss, known=known, precision=precision)
+    parts = {"query": towers.query, "document": towers.document, "loss": loss}
+    scales = {"document": chosen.prototype_scale} if data.catalogue else {}
+    made = groups(parts, weight_decay=recipe.optim.weight_decay, scales=scales, layer_decay=chosen.layer_decay)
+    material = Material(data=data, query_tokens=query_tokens, document_tokens=document_tokens)
+    return Setup(
+        recipe=recipe,
+        objective=objective,
+        material=material,
+        groups=made,
+        chosen=chosen,
+        facts={
+            **chosen.facts(),
+            **_loss_facts(chosen, data),
+            "chosen.model": kind,
+            "chosen.precision": str(precision).removeprefix("torch."),
+            "chosen.threads": threads,
+            "model.parameters": sum(p.numel() for p in towers.parameters()),
+            "model.dimension": towers.dimension,
+            "chosen.max_tokens": towers.query.max_tokens,
+            "model.tokens": int(query_tokens.lengths.sum()),
+        },
+    )
+
+
+def make_loss(chosen: Chosen, *, symmetric: bool) -> Loss:
+    """The objective of a run."""
+    if chosen.loss == "cosent":
+        return CoSENT(chosen.temperature)
+    if chosen.loss == "cosine":
+        return CosineRegression()
+    softmax = InfoNCE(chosen.temperature, chosen.margin, chosen.label_smoothing)
+    return Symmetric(softmax) if symmetric else softmax
+
+
+@torch.no_grad()
+def class_means(towers: TwoTower, data: Examples, tokens: Tokens) -> torch.Tensor:
+    """Mean unit embedding of each class before training, [classes, e]."""
+    was = towers.training
+    towers.eval()
+    chunks = [
+        torch.nn.functional.normalize(towers.query(tokens.select(rows)).float(), dim=-1)
+        for rows in torch.arange(len(tokens)).split(1024)
+    ]
+    towers.train(was)
+    sums = torch.zeros(len(data.document_texts), towers.dimension)
+    sums.index_add_(0, data.group, torch.cat(chunks)[data.query])
+    return sums / torch.bincount(data.group, minlength=len(sums)).clamp(min=1)[:, None]
+
+
+def _check_loss(loss: str, data: Examples) -> None:
+    graded = data.target is not None
+    if graded != (loss in ("cosent", "cosine")):
+        fits = (
+            "cosent or cosine" if graded else "infonce" + (" or prototypes" if data.catalogue or data.partners else "")
+        )
+        raise RecipeError(
+            f"loss.kind '{loss}' does not fit {'graded' if graded else 'these'} rows; expected {fits}",
+            hint='leave loss.kind at "auto"',
+        )
+
+
+def _towers(kind: str, recipe: Recipe, data: Examples) -> TwoTower:
+    settings = recipe.model
+    sizes = {
+        name: None if value == "auto" else value
+        for name in ("dimension", "vocabulary", "layers", "dropout", "max_tokens")
+        for value in [getattr(settings, name)]
+    }
+    if family_of(kind) == "pretrained":
+        first, second = (load(kind, dropout=sizes["dropout"], max_tokens=sizes["max_tokens"]) for _ in range(2))
+        return first if settings.shared else TwoTower(first.query, second.document)
+    texts = data.query_texts if data.catalogue else list(dict.fromkeys(data.query_texts + data.document_texts))
+    count = 1 if settings.shared else 2
+    return TwoTower(*(build(kind, texts, **sizes, seed=recipe.optim.seed + i) for i in range(count)))
+
+
+def _known(data: Examples) -> tuple[torch.Tensor, torch.Tensor]:
+    return data.query_id[data.query], data.document_id[data.positive]
+
+
+def _loss_facts(chosen: Chosen, data: Examples) -> dict[str, float]:
+    """Where the loss starts when all candidates look alike, and how low it can get."""
+    if data.target is not None:
+        if chosen.loss == "cosine":
+            return {"loss.floor": 0.0, "loss.chance": float(data.target.var(correction=0))}
+        grades = torch.unique((data.target * GRADES).round(), return_counts=True)[1].double()
+        counts = [max(1, round(share * chosen.batch_size)) for share in (grades / grades.sum()).tolist()]
+        return {"loss.floor": cosent_floor(counts, chosen.temperature), "loss.chance": cosent_chance(counts)}
+    shape = {"margin": chosen.margin, "label_smoothing": chosen.label_smoothing}
+    return {
+        "loss.floor": infonce_floor(chosen.candidates, chosen.temperature, **shape),
+        "loss.chance": infonce_chance(chosen.candidates, chosen.temperature, **shape),
+    }
+
+
+GRADES = 20  # steps on the scale of grades that the levels of CoSENT's loss are worked out with
