@@ -7,8 +7,8 @@ from __future__ import annotations
 
 __all__ = ["Rows", "Watcher", "gather", "train"]
 
+import contextlib
 import platform
-import shutil
 import sys
 import time
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ from embedfit.data import read, split
 from embedfit.data.audit import Audit, audit
 from embedfit.data.texts import read_texts
 from embedfit.doctor import diagnose
-from embedfit.engine.fit import Setup, fit, prepare
+from embedfit.engine.fit import Setup, check_resumable, fit, prepare
 from embedfit.errors import DataError, RunError
 from embedfit.evaluate import Evaluation, evaluate, main_metric
 from embedfit.evaluate import catalogue as catalogues
@@ -158,6 +158,8 @@ def train(
     metric = main_metric(rows.train.kind)
     light = None if rows.dev is None else lighter(rows.dev, seed=recipe.optim.seed)
     watcher.begin(setup, metric, None if light is None else lexical_value(light, rows.train))
+    if resume:  # before anything of that run is overwritten
+        check_resumable(setup, folder)
     write_recipe(folder, recipe)
 
     def held_out(model: TwoTower) -> Mapping[str, float]:
@@ -190,7 +192,7 @@ def train(
     left_out = [{"file": b.file, "line": b.line, "column": b.column, "reason": b.reason} for b in rows.train.left_out]
     run = write(folder, recipe, facts, evaluation, left_out)
     # what is needed to go on is not needed any more; it is several times as large as the model
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    drop_checkpoint(folder)
     return run, model
 
 
@@ -284,7 +286,8 @@ def open_folder(folder: Path, *, resume: bool) -> None:
     """Make the folder of a run.
 
     Raises:
-        RunError: it holds a finished run, or an unfinished one that is not to be resumed, or cannot be made.
+        RunError: it holds a finished run, an unfinished one that is not to be resumed, or files of somebody else; or
+            it cannot be made.
     """
     if (folder / "evaluation.json").is_file():
         raise RunError(f"'{folder}' holds a finished run", hint="choose another folder with --out")
@@ -292,8 +295,19 @@ def open_folder(folder: Path, *, resume: bool) -> None:
         raise RunError(f"'{folder}' holds an unfinished run", hint="add --resume, or choose another folder with --out")
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        strange = not (folder / "recipe.toml").is_file() and set(folder.iterdir()) - set(runs.temporary(folder))
     except OSError as error:
         raise RunError(f"cannot make '{folder}': {error.strerror}", hint="choose another folder with --out") from None
+    if strange:
+        raise RunError(f"'{folder}' is not empty and holds no run", hint="choose another folder with --out")
+    runs.sweep(folder)
+
+
+def drop_checkpoint(folder: Path) -> None:
+    """Remove the checkpoint of a finished run, and nothing else that may lie beside it."""
+    with contextlib.suppress(OSError):
+        (folder / "checkpoints" / "last.safetensors").unlink(missing_ok=True)
+        (folder / "checkpoints").rmdir()
 
 
 def write_recipe(folder: Path, recipe: Recipe) -> None:
