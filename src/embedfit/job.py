@@ -44,6 +44,8 @@ from embedfit.towers import Prototypes, TwoTower, save
 
 LIGHT_CORPUS = 5_000
 """Documents of a collection that the evaluations during training look at; the final one looks at all."""
+LIGHT_PHRASINGS = 3_000
+"""Known queries, at most, that the evaluations during training embed anew."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +159,9 @@ def train(
         watcher.say(f"no held-out metric: {rows.note}")
     metric = main_metric(rows.train.kind)
     light = None if rows.dev is None else lighter(rows.dev, seed=recipe.optim.seed)
-    watcher.begin(setup, metric, None if light is None else lexical_value(light, rows.train))
+    quick = quick_keys(setup.objective.model, rows.train)
+    lexical = None if light is None else lexical_value(light, rows.train, quick[0])
+    watcher.begin(setup, metric, lexical)
     if resume:  # before anything of that run is overwritten
         check_resumable(setup, folder)
     write_recipe(folder, recipe)
@@ -165,11 +169,7 @@ def train(
     def held_out(model: TwoTower) -> Mapping[str, float]:
         if light is None:
             return {}
-        # known phrasings would have to be embedded anew each time; the documents alone tell whether training goes on
-        quick: Keys | None = None if light.kind == "graded" or rows.train.kind == "classes" else "documents"
-        if isinstance(model.document, Prototypes):
-            quick = "documents"
-        values = evaluate_bare(*encoders(model), light, known=rows.train, keys=quick).values
+        values = evaluate_bare(*encoders(model), light, known=rows.train, keys=quick[0], how=quick[1]).values
         # recall@10 of a small set soon stands still; the rank of the first hit then still tells models apart
         return {f"dev/{name}": values[name] for name in (metric, "mrr@10") if name in values}
 
@@ -181,6 +181,7 @@ def train(
         **seen.facts,
         **fitted.facts,
         "metric": metric,
+        "train.lexical": lexical,
         "data.findings": [finding.to_dict() for finding in seen.findings],
         "job.seconds": round(time.perf_counter() - began, 2),
     }
@@ -218,6 +219,14 @@ def keys_of(model: TwoTower, known: Pairs | None) -> tuple[Keys | None, How]:
     return ("phrasings" if phrased else "documents"), "blend"
 
 
+def quick_keys(model: TwoTower, known: Pairs) -> tuple[Keys | None, How]:
+    """The same for the evaluations during training, where many known phrasings would have to be embedded anew."""
+    keys, how = keys_of(model, known)
+    if keys == "prototypes" or (keys == "phrasings" and known.kind == "pairs" and len(known) > LIGHT_PHRASINGS):
+        return "documents", "blend"
+    return keys, how
+
+
 def without_label_texts(pairs: Pairs) -> Pairs:
     """Classes under their bare labels, which is what prototypes know them by."""
     return replace(pairs, table=pairs.table.drop("label_text", strict=False))
@@ -249,13 +258,13 @@ def judge(model: TwoTower, rows: Rows) -> tuple[Evaluation | None, catalogues.Ca
     return replace(evaluation, values=values), catalogue
 
 
-def lexical_value(dev: Pairs, known: Pairs) -> float:
-    """The main metric of the lexical baseline."""
+def lexical_value(dev: Pairs, known: Pairs, keys: Keys | None) -> float:
+    """The main metric of the lexical baseline, by the same keys as the model's during training."""
     if dev.kind == "graded":
         sides = [dev.table[c].to_list() for c in ("sentence1", "sentence2")]
         rest = [text for c in ("sentence1", "sentence2") for text in known.table[c].to_list()]
         return spearman(graded_baseline(sides[0], sides[1], rest), dev.table["score"].to_numpy().astype(np.float64))
-    task: Task = task_of(dev, known, "phrasings" if dev.kind == "classes" else "documents")
+    task: Task = task_of(dev, known, "phrasings" if dev.kind == "classes" else keys)
     return float(measure(rank_task(task, lexical_scorer(task)).ranking, main_metric(dev.kind)).mean())
 
 

@@ -44,9 +44,9 @@ def test_no_threshold_is_better_than_the_chosen_one(rows):
     a = answers(rows)
     if (a.label < 0).all() or (a.label >= 0).all():
         with pytest.raises(DataError, match="out of scope"):
-            rejection_threshold(a)
+            rejection_threshold(a, "balanced")
         return
-    assert balanced(a, rejection_threshold(a)) == pytest.approx(max(balanced(a, t) for t in cuts(a.score)))
+    assert balanced(a, rejection_threshold(a, "balanced")) == pytest.approx(max(balanced(a, t) for t in cuts(a.score)))
     best = max(rejection(a, t)["accuracy"] for t in cuts(a.score))
     assert rejection(a, rejection_threshold(a, "accuracy"))["accuracy"] == pytest.approx(best)
 
@@ -149,3 +149,18 @@ def test_nan_scores_are_an_error():
 def test_pairs_none_of_which_is_the_same_are_an_error():
     with pytest.raises(DataError, match="none of 2"):
         pair_decision(np.array([0.1, 0.2]), np.array([False, False]), 0.15)
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows=st.lists(st.tuples(st.integers(0, 6), st.integers(0, 2), st.integers(-1, 2)), min_size=1, max_size=40))
+def test_the_threshold_that_keeps_right_answers_is_the_highest_that_does(rows):
+    a = answers(rows)
+    right = a.score[a.right()]
+    if not right.size:
+        with pytest.raises(DataError, match="no answer is right"):
+            rejection_threshold(a)
+        return
+    chosen = rejection_threshold(a)
+    assert (right >= chosen).mean() >= 0.97
+    higher = [t for t in cuts(a.score) if (right >= t).mean() >= 0.97]
+    assert (a.score >= chosen).sum() == min((a.score >= t).sum() for t in higher)

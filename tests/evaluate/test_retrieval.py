@@ -119,3 +119,14 @@ def test_several_keys_of_a_candidate_become_one_score_as_a_loop_would_have_it(ca
 
 def test_keys_that_cancel_have_no_direction():
     assert centroids(np.array([[1.0, 0], [-1, 0]], np.float32), np.array([0, 0])).tolist() == [[0, 0]]
+
+
+def test_anchored_is_two_thirds_the_prototype_and_one_third_the_best_phrasing():
+    rng = np.random.default_rng(0)
+    owner = np.array([0, 0, 0, 1, 2, 2])
+    key = rng.normal(size=(6, 4)).astype(np.float32)
+    query = rng.normal(size=(3, 4)).astype(np.float32)
+    got = scorer(query, key, owner, "anchored")(np.arange(3))
+    cell = query @ key.T
+    expected = [[(2 * r[0] + max(r[1], r[2])) / 3, r[3], (2 * r[4] + r[5]) / 3] for r in cell]
+    np.testing.assert_allclose(got, expected, rtol=1e-6)

@@ -58,8 +58,18 @@ def test_classes_with_titles_are_found_by_title_and_by_phrasing():
 
 
 def test_class_prototypes_are_the_labels():
-    task = task_of(classes(("x", "one")), classes(("a", "two")), keys="documents")
+    known = classes(("a", "two"), ("b", "one"))
+    task = task_of(classes(("x", "one"), ("y", "new")), known, keys="documents")
     assert task.keys == task.candidates == ("one", "two")
+    assert relevant(task) == {"x": {"one"}, "y": {None}}
+
+
+def test_prototypes_come_first_among_the_keys_of_their_class():
+    known = classes(("a", "two"), ("b", "one"), ("c", "one"), label_text=["Two?", "One?", "One?"])
+    task = task_of(classes(("x", "one")), known, keys="prototypes")
+    assert task.candidates == ("one", "two")
+    assert task.keys == ("one", "b", "c", "two", "a")
+    assert task.phrased.tolist() == [False, True, True, False, True]
 
 
 def test_every_row_of_a_class_is_asked_even_twice():

@@ -151,6 +151,8 @@ def _collection(pairs: Pairs, known: Pairs | None, keys: Keys) -> Task:
 
 def _classes(pairs: Pairs, known: Pairs | None, keys: Keys) -> Task:
     titles = _titles(pairs, known)
+    if keys == "prototypes":  # a prototype is known by its label, whatever the class is called
+        titles = {label: label for label in titles}
     has_titles = keys == "prototypes" or any(label != title for label, title in titles.items())
     phrasings = [] if known is None or keys == "documents" else known.table.select("label", "text").rows()
     # a class that is met only among the held-out rows is none that a model could name

@@ -113,7 +113,9 @@ def _loss(run: Run) -> Figure:
 
 def _dev(run: Run, metric: str) -> Figure:
     points = _history(run, f"dev/{metric}")
-    value, levels = _number(run.evaluation.get(f"lexical/{metric}")), []
+    # measured as the curve is; the final evaluation may look at more texts
+    value = _number(run.facts.get("train.lexical", run.evaluation.get(f"lexical/{metric}")))
+    levels = []
     if value is not None:
         levels.append(Level(label=f"lexical {value:.2f}", value=value, role="baseline"))
     lines = [Curve(label="this model", points=points)] if points else []
