@@ -157,27 +157,18 @@ def commands() -> str:
 
 def families() -> str:
     """What "auto" starts from in each family of towers."""
-    kinds = ("pairs", "classes", "graded", "collection")
-    head = [
-        "family",
-        "learning-rate test begins at",
-        "batch size",
-        *(f"epochs, {kind}" for kind in kinds),
-        "average",
-        "label smoothing",
-    ]
+    head = ("family", "rate test from", "batch size", f"epochs ({', '.join(KINDS)})", "average", "label smoothing")
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for name, family in FAMILIES.items():
-        epochs = [family.epochs[kind] for kind in kinds]  # type: ignore[index]
-        row = [
-            name,
+        epochs = ", ".join(str(family.epochs[kind]) for kind in KINDS)
+        figures = (
             f"{family.anchor:g}",
             family.batch_size,
-            *epochs,
+            epochs,
             f"{family.average:g}",
             f"{family.label_smoothing:g}",
-        ]
-        lines.append("| " + " | ".join(map(str, row)) + " |")
+        )
+        lines.append("| " + " | ".join(map(str, (name, *figures))) + " |")
     return "\n".join(lines)
 
 

@@ -223,6 +223,12 @@ def test_the_site_asks_nothing_of_the_network():
     assert not re.search(r"https?://", config + (ROOT / "docs/assets/site.css").read_text("utf-8"))
 
 
+def test_the_floors_are_those_of_the_import_contract():
+    contract = (ROOT / ".importlinter").read_text("utf-8").split("layers =\n")[1].split("exhaustive")[0]
+    drawn = next(block for _, block in blocks(WRITTEN["docs/architecture.md"].read_text("utf-8"), "text"))
+    assert re.findall(r"[a-z]+", drawn) == re.findall(r"[a-z]+", contract)
+
+
 def first_cells(section: str) -> set[str]:
     """The names in the first column of the tables under `## section` of the page about the run folder."""
     text = WRITTEN["docs/run-folder.md"].read_text("utf-8")
