@@ -22,7 +22,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from embedfit.errors import RecipeError
 
 Auto = Literal["auto"]
-_DURATION = re.compile(r"^\s*([0-9.]+(?:e[0-9]+)?)\s*(epochs?|steps?|examples?|%)\s*$")
+_DURATION = re.compile(r"^\s*((?:\d+\.?\d*|\.\d+)(?:e\d+)?)\s*(epochs?|steps?|examples?|%)\s*$", re.ASCII)
 
 
 class Duration:
@@ -41,6 +41,21 @@ class Duration:
         return text
 
     @staticmethod
+    def check_some(text: str) -> str:
+        """The same, but longer than nothing."""
+        match = _DURATION.match(Duration.check(text))
+        if match is None or not 0 < float(match[1]) < 1e15:
+            raise ValueError(f"expected a duration longer than nothing, got '{text}'")
+        return text
+
+    @staticmethod
+    def check_whole(text: str) -> str:
+        """The same for the length of the whole run, which cannot be a share of itself."""
+        if Duration.check_some(text).rstrip().endswith("%"):
+            raise ValueError(f"expected a duration such as '3 epochs' or '500 steps', got the share '{text}'")
+        return text
+
+    @staticmethod
     def steps(text: str, *, steps_per_epoch: int, batch_size: int, total: int | None = None) -> int:
         """How many optimiser steps a duration is."""
         match = _DURATION.match(text)
@@ -54,10 +69,14 @@ class Duration:
 
 
 DurationText = Annotated[str, AfterValidator(Duration.check)]
+SomeText = Annotated[str, AfterValidator(Duration.check_some)]
+WholeText = Annotated[str, AfterValidator(Duration.check_whole)]
+Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
 
 class DataSection(_Section):
@@ -82,39 +101,41 @@ class ModelSection(_Section):
         "auto", description="static, gru, lstm, ngram, transformer, or a path or name of a pretrained encoder"
     )
     shared: bool = Field(True, description="one tower for queries and documents; false: two")
-    dimension: int | Auto = Field("auto", description="size of an embedding (from-scratch towers)")
-    vocabulary: int | Auto = Field("auto", description="sub-words learned from the data, at most")
-    layers: int | Auto = Field("auto", description="layers of gru, lstm and transformer")
-    dropout: float | Auto = Field("auto", description="dropout of the tower")
-    max_tokens: int | Auto = Field("auto", description="longer texts are cut here")
+    dimension: Count | Auto = Field("auto", description="size of an embedding (from-scratch towers)")
+    vocabulary: Count | Auto = Field("auto", description="sub-words learned from the data, at most")
+    layers: Annotated[int, Field(ge=0)] | Auto = Field("auto", description="layers of gru, lstm and transformer")
+    dropout: Share | Auto = Field("auto", description="dropout of the tower")
+    max_tokens: Count | Auto = Field("auto", description="longer texts are cut here")
 
 
 class LossSection(_Section):
     """What training asks for."""
 
     kind: Literal["auto", "infonce", "prototypes", "cosent", "cosine"] = Field("auto", description="the objective")
-    temperature: float | Auto = Field(
+    temperature: Annotated[float, Field(gt=0)] | Auto = Field(
         "auto", description="auto: from the number of candidates (floor below 5 % of chance)"
     )
-    margin: float | Auto = Field("auto", description="additive margin on the positive's cosine")
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] | Auto = Field(
-        "auto", description="share of the target given to all candidates alike"
+    margin: Annotated[float, Field(ge=0, lt=2)] | Auto = Field(
+        "auto", description="additive margin on the positive's cosine"
     )
+    label_smoothing: Share | Auto = Field("auto", description="share of the target given to all candidates alike")
 
 
 class OptimSection(_Section):
     """How the weights move."""
 
-    learning_rate: float | Auto = Field("auto", description="auto: by a learning-rate test on the data")
-    batch_size: int | Auto = Field("auto", description="queries in one step")
-    length: DurationText | Auto = Field("auto", description="how long to train at most")
+    learning_rate: Annotated[float, Field(ge=0)] | Auto = Field(
+        "auto", description="auto: by a learning-rate test on the data"
+    )
+    batch_size: Count | Auto = Field("auto", description="queries in one step")
+    length: WholeText | Auto = Field("auto", description="how long to train at most")
     warmup: DurationText = Field("6%", description="linear rise of the learning rate")
     schedule: Literal["cosine", "linear", "constant"] = Field(
         "cosine", description="fall of the learning rate after warmup"
     )
     weight_decay: float = Field(0.01, ge=0, description="AdamW, on weight matrices only")
     max_gradient_norm: float = Field(1.0, gt=0, description="longer gradients are shortened")
-    average: float | Auto = Field(
+    average: Annotated[float, Field(ge=0, le=1)] | Auto = Field(
         "auto", description="moving average of the weights: share of the run it looks back; 0: none"
     )
     patience: int = Field(5, ge=1, description="evaluations without a better held-out metric before training stops")
@@ -124,8 +145,8 @@ class OptimSection(_Section):
 class RunSection(_Section):
     """Housekeeping."""
 
-    evaluate_every: DurationText | Auto = Field("auto", description="how often the held-out metric is measured")
-    checkpoint_every: DurationText | Auto = Field("auto", description="how often a resumable checkpoint is written")
+    evaluate_every: SomeText | Auto = Field("auto", description="how often the held-out metric is measured")
+    checkpoint_every: SomeText | Auto = Field("auto", description="how often a resumable checkpoint is written")
     threads: int = Field(0, ge=0, description="CPU threads; 0: all cores for transformers, one for light towers")
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="arithmetic of the towers; scores and loss are fp32"

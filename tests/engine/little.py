@@ -44,7 +44,8 @@ def rows(kind: str) -> Pairs:
         return Pairs(kind="classes", table=pl.DataFrame(columns))
     other = QUESTIONS[7:] + QUESTIONS[:7]
     graded = [
-        (q, p, float(len(set(q.split()) & set(p.split())))) for (q, _, _), (p, _, _) in zip(QUESTIONS, other, strict=True)
+        (q, p, float(len(set(q.split()) & set(p.split()))))
+        for (q, _, _), (p, _, _) in zip(QUESTIONS, other, strict=True)
     ]
     return Pairs(kind="graded", table=pl.DataFrame(graded, schema=["sentence1", "sentence2", "score"], orient="row"))
 

@@ -131,7 +131,7 @@ def class_means(towers: TwoTower, data: Examples, tokens: Tokens) -> torch.Tenso
 
 def _check_loss(loss: str, data: Examples) -> None:
     graded = data.target is not None
-    if graded != (loss in ("cosent", "cosine")):
+    if graded != (loss in ("cosent", "cosine")) or (loss == "prototypes" and not data.catalogue):
         fits = (
             "cosent or cosine" if graded else "infonce" + (" or prototypes" if data.catalogue or data.partners else "")
         )
