@@ -11,7 +11,7 @@ import contextlib
 import platform
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import polars as pl
 import torch
+from jaxtyping import Float
 
 from embedfit import report
 from embedfit import run as runs
@@ -32,6 +33,7 @@ from embedfit.errors import DataError, RunError
 from embedfit.evaluate import Evaluation, evaluate, main_metric
 from embedfit.evaluate import catalogue as catalogues
 from embedfit.evaluate.baselines import graded_baseline, lexical_scorer
+from embedfit.evaluate.embedding import Encode
 from embedfit.evaluate.faq import How
 from embedfit.evaluate.held_out import evaluate_bare
 from embedfit.evaluate.retrieval import rank_task
@@ -40,7 +42,7 @@ from embedfit.metrics import measure, spearman
 from embedfit.pairs import Pairs
 from embedfit.recipe import Recipe, to_toml
 from embedfit.run import Run
-from embedfit.towers import Prototypes, TwoTower, save
+from embedfit.towers import Prototypes, Role, TwoTower, save
 
 LIGHT_CORPUS = 5_000
 """Documents of a collection that the evaluations during training look at; the final one looks at all."""
@@ -197,11 +199,22 @@ def train(
     return run, model
 
 
-def encoders(model: TwoTower) -> tuple[Any, Any]:
-    """The two functions from texts to unit rows that evaluation asks for."""
+def encoders(model: TwoTower) -> tuple[Encode, Encode]:
+    """The two functions from texts to unit rows that evaluation asks for.
+
+    They remember what they have embedded: evaluation, threshold and catalogue ask for the same texts, and embedding
+    them is nearly all of their time.
+    """
+    kept: dict[tuple[Role, str], Float[np.ndarray, " e"]] = {}
+
+    def encode(texts: Sequence[str], role: Role) -> Float[np.ndarray, "n e"]:
+        fresh = [text for text in dict.fromkeys(texts) if (role, text) not in kept]
+        kept.update(zip(((role, text) for text in fresh), model.encode(fresh, role=role), strict=True))
+        return np.stack([kept[role, text] for text in texts]) if texts else np.empty((0, model.dimension), np.float32)
+
     return (
-        lambda texts: model.encode(texts, role="query"),
-        lambda texts: model.encode(texts, role="document"),
+        lambda texts: encode(texts, "query"),
+        lambda texts: encode(texts, "query" if model.shared else "document"),
     )
 
 
@@ -239,21 +252,22 @@ def shared_documents(pairs: Pairs) -> bool:
 
 def judge(model: TwoTower, rows: Rows) -> tuple[Evaluation | None, catalogues.Catalogue | None]:
     """The evaluation of a trained model on the held-out rows, and the catalogue it answers from."""
+    encode = encoders(model)
     if rows.train.kind == "graded":
-        return (None if rows.dev is None else evaluate(*encoders(model), rows.dev, known=rows.train)), None
+        return (None if rows.dev is None else evaluate(*encode, rows.dev, known=rows.train)), None
     keys, how = keys_of(model, rows.train)
     if rows.dev is None:
         task = task_of(rows.train, rows.train, keys)
-        return None, catalogues.build(*encoders(model), task, how=how, threshold=None)
+        return None, catalogues.build(*encode, task, how=how, threshold=None)
     task = task_of(rows.dev, rows.train, keys)
-    evaluation = evaluate(*encoders(model), rows.dev, known=rows.train, keys=keys, how=how)
-    threshold = catalogues.threshold_of(*encoders(model), task, how=how)
-    catalogue = catalogues.build(*encoders(model), task, how=how, threshold=threshold)
+    evaluation = evaluate(*encode, rows.dev, known=rows.train, keys=keys, how=how)
+    threshold = catalogues.threshold_of(*encode, task, how=how)
+    catalogue = catalogues.build(*encode, task, how=how, threshold=threshold)
     if threshold is None:
         return evaluation, catalogue
     values = {**evaluation.values, "threshold": threshold}
     if rows.out_of_scope:
-        best = [found[0].score for found in catalogue.find(encoders(model)[0](list(rows.out_of_scope)), 1)]
+        best = [found[0].score for found in catalogue.find(encode[0](list(rows.out_of_scope)), 1)]
         values["out_of_scope/refused"] = float(np.mean(np.array(best) < threshold))
     return replace(evaluation, values=values), catalogue
 
