@@ -26,7 +26,7 @@ import torch
 
 import embedfit as ef
 from benchmarks.datasets import CELLS, Cell
-from embedfit import job
+from embedfit import judging
 from embedfit.evaluate.scope import out_of_scope
 from embedfit.pairs import Pairs
 from embedfit.recipe import parse_change
@@ -80,9 +80,9 @@ def rejection(cell: Cell, run: ef.TrainedRun, train: Pairs, dev: Pairs | None, t
         return Pairs(kind="classes", table=pl.concat([pairs.table.select("text", "label"), outside]))
 
     on_dev, on_test = cell.reject()
-    keys, how = job.keys_of(run.model, train)
+    keys, how = judging.keys_of(run.model, train)
     found = out_of_scope(
-        *job.encoders(run.model),
+        *judging.encoders(run.model),
         with_outside(dev, on_dev),
         with_outside(test, on_test),
         known=train,

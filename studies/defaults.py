@@ -17,9 +17,10 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-import embedfit as ef
 from benchmarks.datasets import CELLS, Cell
 from benchmarks.quality import run_cell
+
+import embedfit as ef
 from embedfit.pairs import Pairs
 
 RESULTS = Path(__file__).parent / "results"
@@ -113,7 +114,9 @@ def main() -> None:
                     rows = [r for r in rows if (r["cell"], r["variant"], r["seed"]) != same] + [row]
                     path.parent.mkdir(exist_ok=True)
                     path.write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
-                    said = "Printed by `python -m studies.defaults`. Held-out metric / test metric, means over the seeds run.\n"
+                    said = (
+                        "Printed by `python -m studies.defaults`. Held-out / test metric, means over the seeds run.\n"
+                    )
                     path.with_suffix(".md").write_text(f"{said}\n{table(rows)}", "utf-8")
     print(table(rows))
 

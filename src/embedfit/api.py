@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from embedfit import job, report
+from embedfit import job, judging, report
 from embedfit import run as runs
 from embedfit.data import read
 from embedfit.doctor import Diagnosis
@@ -139,7 +139,7 @@ def fit(
         held_out = dev if isinstance(dev, Pairs) else read(dev)
         if held_out.kind != rows.kind:
             raise DataError(f"training rows are of kind '{rows.kind}', held-out rows of kind '{held_out.kind}'")
-        divided = job.Rows(train=rows, dev=held_out)
+        divided = judging.Rows(train=rows, dev=held_out)
     else:
         divided = job.divide(rows, chosen.data.dev, seed=chosen.optim.seed)
     folder = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="embedfit-"))
@@ -179,8 +179,8 @@ def measure(model: TwoTower | TrainedRun, data: Pairs, *, known: Pairs | None = 
         DataError: the rows cannot be evaluated.
     """
     towers = model.model if isinstance(model, TrainedRun) else model
-    keys, how = (None, "blend") if data.kind == "graded" else job.keys_of(towers, known)
-    return evaluate(*job.encoders(towers), data, known=known, keys=keys, how=how)
+    keys, how = (None, "blend") if data.kind == "graded" else judging.keys_of(towers, known)
+    return evaluate(*judging.encoders(towers), data, known=known, keys=keys, how=how)
 
 
 def diagnose(run: TrainedRun | Run | str | os.PathLike[str]) -> Diagnosis:

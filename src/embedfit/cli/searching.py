@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from embedfit import job
+from embedfit import judging
 from embedfit.cli.sources import Opened
 from embedfit.data.texts import read_texts
 from embedfit.errors import DataError
@@ -73,7 +73,7 @@ def find(opened: Opened, text: str, *, k: int, documents: str | None, column: st
     if not text.strip():
         raise DataError("the text to search for is empty", hint='embedfit search RUN "where is my parcel?"')
     catalogue = catalogue_of(opened, documents, column)
-    query = embed(job.encoders(opened.model)[0], [text], "queries")
+    query = embed(judging.encoders(opened.model)[0], [text], "queries")
     return Found(query=text, answers=catalogue.find(query, k)[0], threshold=catalogue.threshold)
 
 
@@ -81,7 +81,7 @@ def catalogue_of(opened: Opened, documents: str | None, column: str | None) -> C
     """The documents to search in; those of a file have no threshold, for none was chosen on them."""
     if documents is not None:
         texts = list(dict.fromkeys(read_texts(documents, column=column)))
-        embedding = embed(job.encoders(opened.model)[1], texts, "documents")
+        embedding = embed(judging.encoders(opened.model)[1], texts, "documents")
         return Catalogue(candidates=tuple(texts), owner=np.arange(len(texts)), embedding=embedding)
     if opened.run is None or not (opened.run.folder / "catalogue").is_dir():
         what = "a model" if opened.run is None else "a run on graded pairs"

@@ -1,0 +1,138 @@
+"""How a model is judged: which texts its documents are found by, what it is compared with, what it answers from."""
+
+from __future__ import annotations
+
+__all__ = ["Rows", "encoders", "judge", "keys_of", "lexical_value", "lighter", "quick_keys", "without_label_texts"]
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import polars as pl
+from jaxtyping import Float
+
+from embedfit.evaluate import Evaluation, evaluate, main_metric
+from embedfit.evaluate import catalogue as catalogues
+from embedfit.evaluate.baselines import graded_baseline, lexical_scorer
+from embedfit.evaluate.embedding import Encode
+from embedfit.evaluate.faq import How
+from embedfit.evaluate.retrieval import rank_task
+from embedfit.evaluate.tasks import Keys, Task, task_of
+from embedfit.metrics import measure, spearman
+from embedfit.pairs import Pairs
+from embedfit.towers import Prototypes, Role, TwoTower
+
+LIGHT_CORPUS = 5_000
+"""Documents of a collection that the evaluations during training look at; the final one looks at all."""
+LIGHT_PHRASINGS = 3_000
+"""Known queries, at most, that the evaluations during training embed anew."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """What a run is trained and judged on.
+
+    Attributes:
+        train: the training rows.
+        dev: held-out rows; None where nothing could be held out.
+        out_of_scope: texts without an answer, to see how many of them are refused.
+        note: why nothing is held out.
+    """
+
+    train: Pairs
+    dev: Pairs | None
+    out_of_scope: tuple[str, ...] = ()
+    note: str = ""
+
+
+def encoders(model: TwoTower) -> tuple[Encode, Encode]:
+    """The two functions from texts to unit rows that evaluation asks for.
+
+    They remember what they have embedded: evaluation, threshold and catalogue ask for the same texts, and embedding
+    them is nearly all of their time.
+    """
+    kept: dict[tuple[Role, str], Float[np.ndarray, " e"]] = {}
+
+    def encode(texts: Sequence[str], role: Role) -> Float[np.ndarray, "n e"]:
+        fresh = [text for text in dict.fromkeys(texts) if (role, text) not in kept]
+        kept.update(zip(((role, text) for text in fresh), model.encode(fresh, role=role), strict=True))
+        return np.stack([kept[role, text] for text in texts]) if texts else np.empty((0, model.dimension), np.float32)
+
+    return (
+        lambda texts: encode(texts, "query"),
+        lambda texts: encode(texts, "query" if model.shared else "document"),
+    )
+
+
+def keys_of(model: TwoTower, known: Pairs | None) -> tuple[Keys | None, How]:
+    """How the documents of a model are found, and how several keys of one become a score.
+
+    Classes by their prototypes, if the model has any, and by their known texts; standard questions by all their known
+    phrasings; other documents by their own text.
+    """
+    if known is not None and known.kind == "graded":
+        return None, "blend"
+    if isinstance(model.document, Prototypes):
+        return ("documents", "blend") if known is None else ("prototypes", "anchored")
+    phrased = known is not None and (known.kind == "classes" or shared_documents(known))
+    return ("phrasings" if phrased else "documents"), "blend"
+
+
+def quick_keys(model: TwoTower, known: Pairs) -> tuple[Keys | None, How]:
+    """The same for the evaluations during training, where many known phrasings would have to be embedded anew."""
+    keys, how = keys_of(model, known)
+    if keys == "prototypes" or (keys == "phrasings" and known.kind == "pairs" and len(known) > LIGHT_PHRASINGS):
+        return "documents", "blend"
+    return keys, how
+
+
+def without_label_texts(pairs: Pairs) -> Pairs:
+    """Classes under their bare labels, which is what prototypes know them by."""
+    return replace(pairs, table=pairs.table.drop("label_text", strict=False))
+
+
+def shared_documents(pairs: Pairs) -> bool:
+    """Whether documents have several known queries each, as the standard questions of a help desk do."""
+    return pairs.kind == "pairs" and pairs.table["positive"].n_unique() <= len(pairs) / 2
+
+
+def judge(model: TwoTower, rows: Rows) -> tuple[Evaluation | None, catalogues.Catalogue | None]:
+    """The evaluation of a trained model on the held-out rows, and the catalogue it answers from."""
+    encode = encoders(model)
+    if rows.train.kind == "graded":
+        return (None if rows.dev is None else evaluate(*encode, rows.dev, known=rows.train)), None
+    keys, how = keys_of(model, rows.train)
+    if rows.dev is None:
+        task = task_of(rows.train, rows.train, keys)
+        return None, catalogues.build(*encode, task, how=how, threshold=None)
+    task = task_of(rows.dev, rows.train, keys)
+    evaluation = evaluate(*encode, rows.dev, known=rows.train, keys=keys, how=how)
+    threshold = catalogues.threshold_of(*encode, task, how=how)
+    catalogue = catalogues.build(*encode, task, how=how, threshold=threshold)
+    if threshold is None:
+        return evaluation, catalogue
+    values = {**evaluation.values, "threshold": threshold}
+    if rows.out_of_scope:
+        best = [found[0].score for found in catalogue.find(encode[0](list(rows.out_of_scope)), 1)]
+        values["out_of_scope/refused"] = float(np.mean(np.array(best) < threshold))
+    return replace(evaluation, values=values), catalogue
+
+
+def lexical_value(dev: Pairs, known: Pairs, keys: Keys | None) -> float:
+    """The main metric of the lexical baseline, by the same keys as the model's during training."""
+    if dev.kind == "graded":
+        sides = [dev.table[c].to_list() for c in ("sentence1", "sentence2")]
+        rest = [text for c in ("sentence1", "sentence2") for text in known.table[c].to_list()]
+        return spearman(graded_baseline(sides[0], sides[1], rest), dev.table["score"].to_numpy().astype(np.float64))
+    task: Task = task_of(dev, known, "phrasings" if dev.kind == "classes" else keys)
+    return float(measure(rank_task(task, lexical_scorer(task)).ranking, main_metric(dev.kind)).mean())
+
+
+def lighter(dev: Pairs, *, seed: int) -> Pairs:
+    """A collection with a smaller corpus: all judged documents and a sample of the others."""
+    if dev.corpus is None or dev.corpus.height <= LIGHT_CORPUS:
+        return dev
+    judged = dev.corpus.join(dev.table.select("document_id").unique(), on="document_id", how="semi")
+    others = dev.corpus.join(judged, on="document_id", how="anti")
+    room = max(0, min(others.height, LIGHT_CORPUS - judged.height))
+    return replace(dev, corpus=pl.concat([judged, others.sample(room, seed=seed)]))
