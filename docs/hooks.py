@@ -147,10 +147,11 @@ def commands() -> str:
         "",
         "The text of `embedfit COMMAND --help`. " + (app.epilog or ""),
     ]
-    top = click.Context(app, info_name="embedfit", terminal_width=96, max_content_width=96)
+    look: dict[str, Any] = {"terminal_width": 80, "max_content_width": 80, "help_option_names": ["-h", "--help"]}
+    top = click.Context(app, info_name="embedfit", **look)
     for name in app.list_commands(top):
         command = app.commands[name]
-        ctx = click.Context(command, info_name=name, parent=top, terminal_width=96, max_content_width=96)
+        ctx = click.Context(command, info_name=name, parent=top, **look)
         lines += ["", f"## `embedfit {name}`", "", "```text", command.get_help(ctx), "```"]
     return "\n".join(lines) + "\n"
 
