@@ -19,7 +19,7 @@ from click.testing import CliRunner
 import embedfit as ef
 from embedfit.cli.app import app
 from embedfit.doctor import CHECKS, GLOSSARY
-from embedfit.engine import defaults
+from embedfit.engine import defaults, rate
 from embedfit.recipe import Recipe, keys, parse_change, patch
 
 ROOT = Path(__file__).parents[1]
@@ -73,6 +73,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the files that the pages speak of; runs are short there."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(defaults, "LEAST_STEPS", 10)
+    monkeypatch.setattr(rate, "REACH", 1)
     questions = pl.read_csv(ef.demo() / "questions.csv").filter(pl.col("language") == "en").head(120)
     exam = pl.read_csv(ef.demo() / "exam.csv").join(
         questions.select("standard_question").unique(), on="standard_question"
