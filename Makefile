@@ -35,7 +35,7 @@ studies: $(VENV)/installed-test  ## the table behind the defaults (long)
 	$(BIN)/python -m studies.defaults
 
 docs: $(VENV)/installed-docs  ## the documentation site, in site/
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 clean:  ## remove the environment and everything built
 	rm -rf $(VENV) site dist .pytest_cache .mypy_cache .ruff_cache

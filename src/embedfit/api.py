@@ -7,7 +7,7 @@ __all__ = ["TrainedRun", "diagnose", "fit", "load", "load_run", "measure"]
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,6 @@ from jaxtyping import Float
 
 from embedfit import job, judging, report
 from embedfit import run as runs
-from embedfit.data import read
 from embedfit.doctor import Diagnosis
 from embedfit.doctor import diagnose as examine
 from embedfit.errors import DataError
@@ -27,7 +26,7 @@ from embedfit.evaluate.catalogue import Answer
 from embedfit.pairs import Pairs
 from embedfit.recipe import Recipe, from_toml, patch
 from embedfit.run import History, Run
-from embedfit.towers import TwoTower
+from embedfit.towers import Prototypes, TwoTower
 from embedfit.towers import load as load_model
 
 
@@ -100,7 +99,7 @@ class TrainedRun:
 def fit(
     train: Pairs | str | os.PathLike[str],
     *,
-    dev: Pairs | str | float | None = None,
+    dev: Pairs | str | os.PathLike[str] | float | None = None,
     model: str | TwoTower | None = None,
     out: str | os.PathLike[str] | None = None,
     recipe: Recipe | str | os.PathLike[str] | None = None,
@@ -131,17 +130,21 @@ def fit(
     change = dict(settings or {})
     if isinstance(model, str):
         change["model.kind"] = model
-    if isinstance(dev, float | int):
-        change["data.dev"] = dev
+    if isinstance(train, str | os.PathLike):
+        change["data.files"] = [os.fspath(train)]
+    if isinstance(dev, str | os.PathLike):
+        change["data.dev_files"] = [os.fspath(dev)]
+    elif isinstance(dev, float | int):
+        change["data.dev"] = float(dev)
+    elif dev is not None and not isinstance(dev, Pairs):
+        raise DataError(f"dev is {dev!r}; expected rows, a file of them, or the share or number of rows to hold out")
     chosen = patch(chosen, change) if change else chosen
-    rows = train if isinstance(train, Pairs) else read(train)
-    if isinstance(dev, Pairs | str):
-        held_out = dev if isinstance(dev, Pairs) else read(dev)
-        if held_out.kind != rows.kind:
-            raise DataError(f"training rows are of kind '{rows.kind}', held-out rows of kind '{held_out.kind}'")
-        divided = judging.Rows(train=rows, dev=held_out)
-    else:
-        divided = job.divide(rows, chosen.data.dev, seed=chosen.optim.seed)
+    divided = job.gather(chosen, train=train if isinstance(train, Pairs) else None)
+    if isinstance(dev, Pairs):
+        whole = train if isinstance(train, Pairs) else job.read_files(chosen, chosen.data.files)
+        divided = replace(divided, train=whole, dev=dev, note="")
+    if divided.dev is not None and divided.dev.kind != divided.train.kind:
+        raise DataError(f"training rows are of kind '{divided.train.kind}', held-out rows of '{divided.dev.kind}'")
     folder = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="embedfit-"))
     towers = model if isinstance(model, TwoTower) else None
     record, _ = job.train(divided, chosen, folder, towers=towers, resume=resume, watcher=watcher)
@@ -179,6 +182,9 @@ def measure(model: TwoTower | TrainedRun, data: Pairs, *, known: Pairs | None = 
         DataError: the rows cannot be evaluated.
     """
     towers = model.model if isinstance(model, TrainedRun) else model
+    if isinstance(towers.document, Prototypes):
+        data = judging.without_label_texts(data)
+        known = judging.labels_of(towers.document) if known is None else judging.without_label_texts(known)
     keys, how = (None, "blend") if data.kind == "graded" else judging.keys_of(towers, known)
     return evaluate(*judging.encoders(towers), data, known=known, keys=keys, how=how)
 

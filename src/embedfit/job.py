@@ -65,31 +65,46 @@ class Silent:
         """Nothing."""
 
 
-def gather(recipe: Recipe) -> Rows:
+def gather(recipe: Recipe, *, train: Pairs | None = None) -> Rows:
     """Read the rows a recipe names.
+
+    Args:
+        recipe: the settings.
+        train: training rows at hand; none: those of `data.files`.
 
     Raises:
         DataError: they cannot be read or divided.
     """
     data = recipe.data
-
-    def rows(files: tuple[str, ...]) -> Pairs:
-        source: Any = files[0] if len(files) == 1 else list(files)
-        return read(source, kind=data.kind, columns=data.columns, on_bad_rows=data.on_bad_rows, encoding=data.encoding)
-
-    if not data.files:
+    if train is None and not data.files:
         raise DataError("the recipe names no data", hint='data.files = ["faq.csv"]')
     outside = tuple(text for file in data.out_of_scope for text in read_texts(file, encoding=data.encoding))
-    train = rows(data.files)
+    rows = read_files(recipe, data.files) if train is None else train
     if data.dev_files:
-        return Rows(train=train, dev=rows(data.dev_files), out_of_scope=outside)
-    return replace(divide(train, data.dev, seed=recipe.optim.seed), out_of_scope=outside)
+        return Rows(train=rows, dev=read_files(recipe, data.dev_files), out_of_scope=outside)
+    return replace(divide(rows, data.dev, seed=recipe.optim.seed), out_of_scope=outside)
+
+
+def read_files(recipe: Recipe, files: Sequence[str]) -> Pairs:
+    """Rows of some files, as the recipe wants them read."""
+    data = recipe.data
+    source: Any = files[0] if len(files) == 1 else list(files)
+    return read(source, kind=data.kind, columns=data.columns, on_bad_rows=data.on_bad_rows, encoding=data.encoding)
 
 
 def divide(pairs: Pairs, dev: float, *, seed: int) -> Rows:
-    """Hold rows out; where the rows do not allow it, train on all of them and say so."""
+    """Hold rows out; where the rows do not allow it, train on all of them and say so.
+
+    Raises:
+        DataError: as many rows are to be held out as there are, or more, or not a whole number of them.
+    """
     if dev == 0:
         return Rows(train=pairs, dev=None, note="nothing is held out, as asked")
+    if dev >= 1 and (dev != int(dev) or dev >= len(pairs)):
+        raise DataError(
+            f"data.dev is {dev:g}, and there are {len(pairs):,} rows",
+            hint="a share below 1, or a whole number of rows below their number",
+        )
     try:
         train, held_out = split(pairs, dev=dev if dev < 1 else int(dev), seed=seed)
     except DataError as error:
@@ -155,6 +170,7 @@ def train(
         **fitted.facts,
         "metric": metric,
         "train.lexical": lexical,
+        "data.held_out": rows.note or f"{len(rows.dev or ()):,} rows",
         "data.findings": [finding.to_dict() for finding in seen.findings],
         "job.seconds": round(time.perf_counter() - began, 2),
     }

@@ -28,6 +28,9 @@ LIGHT_PHRASINGS = 3_000
 """Known queries, at most, that the evaluations during training embed anew."""
 
 
+CHOSEN_HERE = "The best step of the run was chosen on these rows: expect a little less on new ones."
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
     """What a run is trained and judged on.
@@ -91,6 +94,12 @@ def without_label_texts(pairs: Pairs) -> Pairs:
     return replace(pairs, table=pairs.table.drop("label_text", strict=False))
 
 
+def labels_of(prototypes: Prototypes) -> Pairs:
+    """The classes a model has prototypes of, where none of their texts is at hand."""
+    labels = list(prototypes.labels)
+    return Pairs(kind="classes", table=pl.DataFrame({"text": labels, "label": labels}), source="the model's classes")
+
+
 def shared_documents(pairs: Pairs) -> bool:
     """Whether documents have several known queries each, as the standard questions of a help desk do."""
     return pairs.kind == "pairs" and pairs.table["positive"].n_unique() <= len(pairs) / 2
@@ -107,6 +116,7 @@ def judge(model: TwoTower, rows: Rows) -> tuple[Evaluation | None, catalogues.Ca
         return None, catalogues.build(*encode, task, how=how, threshold=None)
     task = task_of(rows.dev, rows.train, keys)
     evaluation = evaluate(*encode, rows.dev, known=rows.train, keys=keys, how=how)
+    evaluation = replace(evaluation, verdict=f"{evaluation.verdict} {CHOSEN_HERE}")
     threshold = catalogues.threshold_of(*encode, task, how=how)
     catalogue = catalogues.build(*encode, task, how=how, threshold=threshold)
     if threshold is None:

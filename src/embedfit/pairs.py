@@ -57,11 +57,12 @@ class Pairs:
                 hint=f"name the missing one, for example {missing[0]}='your_column'",
             )
         for column in COLUMNS[self.kind]:
-            if self.table[column].null_count():
-                row = int(self.table[column].is_null().arg_max() or 0)
+            values = self.table[column]
+            empty = values.is_null() | (values == "") if values.dtype == pl.String else values.is_null()
+            if empty.any():
                 raise DataError(
-                    f"{self.source}: the column '{column}' is empty in {self.table[column].null_count()} rows, "
-                    f"first in row {row + 1}",
+                    f"{self.source}: the column '{column}' is empty in {empty.sum()} rows, "
+                    f"first in row {int(empty.arg_max() or 0) + 1}",
                     hint="leave such rows out, or read the file with embedfit.read, which names them",
                 )
         if (self.kind == "collection") != (self.corpus is not None):

@@ -103,7 +103,9 @@ class ModelSection(_Section):
     shared: bool = Field(True, description="one tower for queries and documents; false: two")
     dimension: Count | Auto = Field("auto", description="size of an embedding (from-scratch towers)")
     vocabulary: Count | Auto = Field("auto", description="sub-words learned from the data, at most")
-    layers: Annotated[int, Field(ge=0)] | Auto = Field("auto", description="layers of gru, lstm and transformer")
+    layers: Annotated[int, Field(ge=0)] | Auto = Field(
+        "auto", description="layers of gru, lstm, transformer; residual blocks of static; parts of ngram"
+    )
     dropout: Share | Auto = Field("auto", description="dropout of the tower")
     max_tokens: Count | Auto = Field("auto", description="longer texts are cut here")
 
@@ -115,9 +117,7 @@ class LossSection(_Section):
     temperature: Annotated[float, Field(gt=0)] | Auto = Field(
         "auto", description="auto: from the number of candidates (floor below 5 % of chance)"
     )
-    margin: Annotated[float, Field(ge=0, lt=2)] | Auto = Field(
-        "auto", description="additive margin on the positive's cosine"
-    )
+    margin: float = Field(0.0, ge=0, lt=2, description="additive margin on the positive's cosine (infonce, prototypes)")
     label_smoothing: Share | Auto = Field("auto", description="share of the target given to all candidates alike")
 
 
@@ -147,7 +147,7 @@ class RunSection(_Section):
 
     evaluate_every: SomeText | Auto = Field("auto", description="how often the held-out metric is measured")
     checkpoint_every: SomeText | Auto = Field("auto", description="how often a resumable checkpoint is written")
-    threads: int = Field(0, ge=0, description="CPU threads; 0: all cores for transformers, one for light towers")
+    threads: int = Field(0, ge=0, description="CPU threads; 0: one for static and ngram, all cores for the others")
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="arithmetic of the towers; scores and loss are fp32"
     )

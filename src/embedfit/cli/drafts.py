@@ -11,7 +11,7 @@ import tomlkit
 
 from embedfit.cli.sources import read_rows
 from embedfit.data.examples import examples
-from embedfit.engine.defaults import FAMILIES, Chosen, choose, family_of
+from embedfit.engine.defaults import FAMILIES, Chosen, choose, family_of, kind_for
 from embedfit.job import divide
 from embedfit.pairs import Pairs
 from embedfit.recipe import Recipe, patch, to_toml
@@ -50,7 +50,7 @@ def draft(data: Sequence[str], **how: Any) -> str:
 def automatic(recipe: Recipe, pairs: Pairs) -> Mapping[str, str]:
     """What "auto" becomes for these rows, by setting."""
     rows = divide(pairs, recipe.data.dev, seed=recipe.optim.seed)
-    family = FAMILIES[family_of(recipe.model.kind)]
+    family = FAMILIES[family_of(kind_for(recipe.model.kind))]
     chosen: Chosen = choose(recipe, examples(rows.train), pairs.kind, family)
     return {
         "loss.kind": chosen.loss,

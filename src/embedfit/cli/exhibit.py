@@ -61,7 +61,7 @@ def exhibit(out: Path, model: str | None) -> None:
             )
             for language in LANGUAGES
         }
-        results = {language: sit(run, exam, known=questions) for language, exam in exams.items()}
+        results = {language: sit(run, exam, known=rows.train) for language, exam in exams.items()}
         add_exam(run, results)
     show_exam(results)
     show_searches(run)

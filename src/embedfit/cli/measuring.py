@@ -25,6 +25,7 @@ def known_rows(opened: Opened, pairs: Pairs) -> Pairs | None:
         return None
     data = opened.run.record.recipe.data
     if not data.files:
+        say("the rows of this run were given in memory: name them with --known, or only documents of these rows count")
         return None
     source = data.files[0] if len(data.files) == 1 else list(data.files)
     try:

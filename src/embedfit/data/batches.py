@@ -18,7 +18,7 @@ from embedfit.types import Batch, Tokens
 
 
 def steps_per_epoch(count: int, batch_size: int) -> int:
-    """Steps that see every example once; the last batch is as large as the others, give or take one example."""
+    """Steps that see every example once, in batches that are equal give or take one example and near `batch_size`."""
     return max(1, round(count / batch_size))
 
 

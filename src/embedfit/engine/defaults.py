@@ -135,7 +135,7 @@ def temperature_for(candidates: int) -> float:
 
     1 / ln(99 (C - 1)) gives a positive at cosine 1 among orthogonal negatives a probability of .99. Negatives that
     matter are not orthogonal but about half as far away, hence the factor of two. The floor of the loss is then far
-    below 5 % of chance: .060 (scale 17) for 64 candidates, .050 (20) for 256, .038 (26) for 4,096.
+    below 5 % of chance: .057 (scale 17) for 64 candidates, .049 (20) for 256, .039 (26) for 4,096.
     """
     return 1 / (2 * math.log(99 * max(1, candidates - 1)))
 
@@ -165,7 +165,7 @@ def choose(recipe: Recipe, data: Examples, kind: Kind, family: Family) -> Chosen
     return Chosen(
         loss=loss,
         temperature=automatic if recipe.loss.temperature == "auto" else recipe.loss.temperature,
-        margin=0.0 if recipe.loss.margin == "auto" else recipe.loss.margin,
+        margin=recipe.loss.margin,
         label_smoothing=family.label_smoothing
         if recipe.loss.label_smoothing == "auto"
         else recipe.loss.label_smoothing,

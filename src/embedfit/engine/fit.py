@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from embedfit.data.examples import Examples
 from embedfit.engine import checkpoint
 from embedfit.engine.checkpoint import Checkpoint
@@ -66,8 +68,17 @@ def fit(
     if resume and path.is_file():
         check_resumable(setup, folder)
         start = checkpoint.load(path)
-    with threaded(setup.facts["chosen.threads"]):
+    # sums over threads and numbers of another precision round differently: a resumed run adds up as it began
+    machine = {name: setup.facts[name] for name in ("chosen.threads", "chosen.precision")}
+    machine = machine if start is None else start.values["machine"]
+    setup = replace(
+        setup,
+        objective=replace(setup.objective, precision=getattr(torch, machine["chosen.precision"])),
+        facts={**setup.facts, **machine},
+    )
+    with threaded(machine["chosen.threads"]):
         plan, facts = (_plan(setup, start.values["rate"]), start.values["facts"]) if start else _rated(setup)
+    spent = start.values["seconds"] if start else 0.0
     model = setup.objective.model
     journal = Journal(folder / "history.jsonl", keep_until=int(start.values["step"]) if start else 0)
 
@@ -77,7 +88,14 @@ def fit(
 
     def keep(state: Checkpoint) -> None:
         journal.flush()
-        values = {**state.values, "fingerprint": identity, "rate": plan.learning_rate, "facts": facts}
+        values = {
+            **state.values,
+            "fingerprint": identity,
+            "rate": plan.learning_rate,
+            "facts": facts,
+            "machine": machine,
+            "seconds": spent + time.perf_counter() - began,
+        }
         checkpoint.save(path, replace(state, values=values))
 
     with threaded(setup.facts["chosen.threads"]), interruptible() as asked_to_stop:
@@ -103,7 +121,7 @@ def fit(
             **facts,
             "chosen.learning_rate": plan.learning_rate,
             "train.shuffled": True,
-            "train.seconds": round(time.perf_counter() - began, 2),
+            "train.seconds": round(spent + time.perf_counter() - began, 2),
             "train.best_step": best.step,
             "train.stopped": ended,
         },

@@ -10,8 +10,9 @@ from typing import Any
 
 import torch
 
+from embedfit.data.batches import rows_of
 from embedfit.data.examples import Examples, examples
-from embedfit.engine.defaults import FAMILIES, Chosen, choose, family_of, kind_for
+from embedfit.engine.defaults import FAMILIES, Chosen, FamilyName, choose, family_of, kind_for
 from embedfit.engine.device import precision_for, threads_for
 from embedfit.engine.loop import Material
 from embedfit.engine.step import Objective
@@ -22,7 +23,7 @@ from embedfit.pairs import Pairs
 from embedfit.probes.floor import cosent_chance, cosent_floor, infonce_chance, infonce_floor
 from embedfit.recipe import Recipe
 from embedfit.scores import Known
-from embedfit.towers import Prototypes, TwoTower, build, load
+from embedfit.towers import Ngram, Prototypes, Recurrent, Static, Tower, TwoTower, build, load
 from embedfit.types import Tokens
 
 
@@ -63,9 +64,10 @@ def prepare(train_pairs: Pairs, recipe: Recipe, towers: TwoTower | None = None) 
     wanted = recipe.loss.kind
     data = examples(train_pairs, prototypes=wanted in ("auto", "prototypes"))
     kind = "given" if towers is not None else kind_for(recipe.model.kind)
-    family_name = family_of(kind)
+    family_name = family_of(kind) if towers is None else family_of_tower(towers.query)
     chosen = choose(recipe, data, train_pairs.kind, FAMILIES[family_name])
     _check_loss(chosen.loss, data)
+    _check_towers(recipe, towers, data)
     threads = recipe.run.threads or threads_for(family_name)
     precision = precision_for(recipe.run.precision, family_name)
 
@@ -78,7 +80,7 @@ def prepare(train_pairs: Pairs, recipe: Recipe, towers: TwoTower | None = None) 
     document_tokens = towers.document.tokenize(data.document_texts)
 
     loss = make_loss(chosen, symmetric=not data.catalogue)
-    known = None if data.catalogue or data.target is not None else Known(*_known(data))
+    known = None if data.target is not None else Known(*_known(data))
     objective = Objective(model=towers, loss=loss, known=known, precision=precision)
     parts = {"query": towers.query, "document": towers.document, "loss": loss}
     scales = {"document": chosen.prototype_scale} if data.catalogue else {}
@@ -141,6 +143,24 @@ def _check_loss(loss: str, data: Examples) -> None:
         )
 
 
+def _check_towers(recipe: Recipe, towers: TwoTower | None, data: Examples) -> None:
+    if data.catalogue and not (recipe.model.shared if towers is None else towers.shared):
+        raise RecipeError(
+            "class prototypes take the place of a document tower, and a second tower was asked for",
+            hint='leave model.shared at true, or set loss.kind = "infonce"',
+        )
+
+
+def family_of_tower(tower: Tower) -> FamilyName:
+    """The family of a tower that was built by the caller."""
+    match tower:
+        case Ngram() | Static():
+            return "bag"
+        case Recurrent():
+            return "recurrent"
+    return "pretrained"
+
+
 def _towers(kind: str, recipe: Recipe, data: Examples) -> TwoTower:
     settings = recipe.model
     sizes = {
@@ -149,8 +169,10 @@ def _towers(kind: str, recipe: Recipe, data: Examples) -> TwoTower:
         for value in [getattr(settings, name)]
     }
     if family_of(kind) == "pretrained":
-        first, second = (load(kind, dropout=sizes["dropout"], max_tokens=sizes["max_tokens"]) for _ in range(2))
-        return first if settings.shared else TwoTower(first.query, second.document)
+        first = load(kind, dropout=sizes["dropout"], max_tokens=sizes["max_tokens"])
+        if settings.shared:
+            return first
+        return TwoTower(first.query, load(kind, dropout=sizes["dropout"], max_tokens=sizes["max_tokens"]).document)
     texts = data.query_texts if data.catalogue else list(dict.fromkeys(data.query_texts + data.document_texts))
     count = 1 if settings.shared else 2
     return TwoTower(*(build(kind, texts, **sizes, seed=recipe.optim.seed + i) for i in range(count)))
@@ -169,10 +191,25 @@ def _loss_facts(chosen: Chosen, data: Examples) -> dict[str, float]:
         counts = [max(1, round(share * chosen.batch_size)) for share in (grades / grades.sum()).tolist()]
         return {"loss.floor": cosent_floor(counts, chosen.temperature), "loss.chance": cosent_chance(counts)}
     shape = {"margin": chosen.margin, "label_smoothing": chosen.label_smoothing}
+    met = _candidates_met(chosen, data)
     return {
-        "loss.floor": infonce_floor(chosen.candidates, chosen.temperature, **shape),
-        "loss.chance": infonce_chance(chosen.candidates, chosen.temperature, **shape),
+        "loss.candidates": met,
+        "loss.floor": infonce_floor(met, chosen.temperature, **shape),
+        "loss.chance": infonce_chance(met, chosen.temperature, **shape),
     }
+
+
+def _candidates_met(chosen: Chosen, data: Examples) -> float:
+    """Different documents in a batch, on average over the first batches: frequent ones meet each other there."""
+    if data.catalogue:
+        return float(chosen.candidates)
+    steps = range(min(20, chosen.steps_per_epoch))
+    rows = [rows_of(step, len(data), batch_size=chosen.batch_size, seed=0) for step in steps]
+    met = []
+    for part in rows:
+        brought = data.negatives[part]
+        met.append(torch.unique(torch.cat([data.positive[part], brought[brought >= 0]])).numel())
+    return max(2.0, sum(met) / len(met))
 
 
 GRADES = 20  # steps on the scale of grades that the levels of CoSENT's loss are worked out with

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float, Int
 
-from embedfit.errors import RunError
+from embedfit.errors import DataError, RunError
 from embedfit.evaluate.classify import answers, rejection_threshold
 from embedfit.evaluate.embedding import Encode, embed_task
 from embedfit.evaluate.faq import How, scorer
@@ -59,6 +59,8 @@ class Catalogue:
 
     def find(self, query: Float[np.ndarray, "q e"], k: int = 10) -> list[list[Answer]]:
         """The k best documents of each query, best first; equal scores in the order of the catalogue."""
+        if k < 1:
+            raise DataError(f"k is {k}; expected 1 or more documents")
         score = scorer(query, self.embedding, self.owner, self.how)(np.arange(len(query)))
         order = np.argsort(-score, axis=1, kind="stable")[:, :k]
         return [

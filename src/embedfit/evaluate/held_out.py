@@ -138,9 +138,17 @@ def _measured(
     else:
         task = task_of(pairs, known, keys)
         # words see every known phrasing, also of classes that the model knows by a prototype
-        worded = task if pairs.kind != "classes" or known is None else task_of(pairs, known, "phrasings")
+        worded = task
+        if pairs.kind == "classes" and known is not None:
+            bare = (_untitled(pairs), _untitled(known)) if keys == "prototypes" else (pairs, known)
+            worded = task_of(*bare, "phrasings")
         out = _retrieval(*encoders, pairs, (task, worded), how, details, seed)
     return replace(out, values={**out.values, "seconds": time.perf_counter() - start})
+
+
+def _untitled(pairs: Pairs) -> Pairs:
+    """Classes under their labels alone, as prototypes know them."""
+    return replace(pairs, table=pairs.table.drop("label_text", strict=False))
 
 
 def _retrieval(

@@ -44,7 +44,7 @@ def out_of_scope(
         The values of `embedfit.evaluate.classify.rejection` on the test rows, and the same as `lexical/...`.
 
     Raises:
-        DataError: rows of another kind, or dev rows all in or all out of scope.
+        DataError: rows of another kind, or nothing to choose a threshold by: see `rejection_threshold`.
     """
     if {dev.kind, test.kind, known.kind} != {"classes"}:
         raise DataError(f"expected rows of kind 'classes', got {dev.kind}, {test.kind} and {known.kind}")

@@ -212,6 +212,8 @@ def _cell(row: Mapping[str, Any], name: str, note: str = "") -> Cell:
 
 def command(run: Run) -> str:
     """The command that repeats the run, ready for a shell."""
+    if not run.recipe.data.files:
+        return "# the rows were given in memory: repeat it with embedfit.fit(rows, recipe='recipe.toml')"
     recipe = str(run.folder / "recipe.toml") if run.folder is not None else "recipe.toml"
     return f"embedfit train {shlex.quote(recipe)} --out {shlex.quote('runs/again')}"
 
