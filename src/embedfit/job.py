@@ -109,6 +109,8 @@ def divide(pairs: Pairs, dev: float, *, seed: int) -> Rows:
         train, held_out = split(pairs, dev=dev if dev < 1 else int(dev), seed=seed)
     except DataError as error:
         return Rows(train=pairs, dev=None, note=error.message)
+    if len(train) < 2:
+        return Rows(train=pairs, dev=None, note=f"{len(pairs)} rows are too few to hold any out")
     return Rows(train=train, dev=held_out)
 
 

@@ -64,19 +64,8 @@ def fit(
     began = time.perf_counter()
     path = folder / "checkpoints" / "last.safetensors"
     identity = fingerprint(setup)
-    start = None
-    if resume and path.is_file():
-        check_resumable(setup, folder)
-        start = checkpoint.load(path)
-    # sums over threads and numbers of another precision round differently: a resumed run adds up as it began
-    machine = {name: setup.facts[name] for name in ("chosen.threads", "chosen.precision")}
-    machine = machine if start is None else start.values["machine"]
-    setup = replace(
-        setup,
-        objective=replace(setup.objective, precision=getattr(torch, machine["chosen.precision"])),
-        facts={**setup.facts, **machine},
-    )
-    with threaded(machine["chosen.threads"]):
+    setup, start = _begun(setup, folder) if resume and path.is_file() else (setup, None)
+    with threaded(setup.facts["chosen.threads"]):
         plan, facts = (_plan(setup, start.values["rate"]), start.values["facts"]) if start else _rated(setup)
     spent = start.values["seconds"] if start else 0.0
     model = setup.objective.model
@@ -93,7 +82,7 @@ def fit(
             "fingerprint": identity,
             "rate": plan.learning_rate,
             "facts": facts,
-            "machine": machine,
+            "machine": {name: setup.facts[name] for name in MACHINE},
             "seconds": spent + time.perf_counter() - began,
         }
         checkpoint.save(path, replace(state, values=values))
@@ -140,6 +129,21 @@ def check_resumable(setup: Setup, folder: Path) -> None:
             f"the checkpoint in '{folder}' belongs to other data or other settings",
             hint="go on with the data and settings of that run, or train into another folder with --out",
         )
+
+
+def _begun(setup: Setup, folder: Path) -> tuple[Setup, Checkpoint]:
+    """The checkpoint to go on from, and the setup with the threads and the precision that the run began with.
+
+    Sums over threads and numbers of another precision round differently: a resumed run adds up as it began.
+    """
+    check_resumable(setup, folder)
+    start = checkpoint.load(folder / "checkpoints" / "last.safetensors")
+    machine = start.values["machine"]
+    objective = replace(setup.objective, precision=getattr(torch, machine["chosen.precision"]))
+    return replace(setup, objective=objective, facts={**setup.facts, **machine}), start
+
+
+MACHINE = ("chosen.threads", "chosen.precision")
 
 
 def _clock(every: int | None) -> Callable[[int], bool]:

@@ -31,7 +31,11 @@ from embedfit.towers.features import Features, family
 from embedfit.types import Tokens
 
 HASHED = 4_096
-"""Rows that rare and unseen features share."""
+"""Rows that rare and unseen features share: one half whole words and pairs, the other half letters of words."""
+FEW_TEXTS = 3_000
+"""Up to so many training texts every feature gets a row: a word that one text has is most of what tells it apart."""
+
+SPELLING = ("letters", "unspaced")
 
 
 class Ngram(Tower):
@@ -120,7 +124,7 @@ class Ngram(Tower):
         row, size, met = self._row, len(self.vocabulary), dict[str, list[int]]()
 
         def other(names: list[str]) -> list[int]:
-            return [row[name] if name in row else size + zlib.crc32(name.encode()) % HASHED for name in names]
+            return [row[name] if name in row else size + _shared_row(name) for name in names]
 
         def word(piece: str) -> list[int]:
             known = met.get(piece)
@@ -131,10 +135,15 @@ class Ngram(Tower):
         return [list(dict.fromkeys(chain.from_iterable(self.features.numbers(text, word, other)))) for text in texts]
 
 
+def _shared_row(feature: str) -> int:
+    half = HASHED // 2
+    return zlib.crc32(feature.encode()) % half + half * (family(feature) in SPELLING)
+
+
 def train_ngram(
     texts: Sequence[str], *, dimension: int, vocabulary: int, parts: int, dropout: float, max_tokens: int, seed: int
 ) -> Ngram:
-    """A tower that gives rows to the features that at least two of the texts share, the frequent ones first.
+    """A tower that gives rows to the features that two texts share (where texts are few, to all), frequent ones first.
 
     Args:
         texts: the training texts.
@@ -160,13 +169,13 @@ def train_ngram(
             f"got {len(texts)} texts without a single word",
             hint="look at the text columns: `embedfit audit DATA` shows them",
         )
-    shared = sorted((name for name, count in counts.items() if count >= 2), key=lambda name: (-counts[name], name))
+    least = 1 if len(texts) <= FEW_TEXTS else 2
+    shared = sorted((name for name, count in counts.items() if count >= least), key=lambda name: (-counts[name], name))
     names = shared[:vocabulary]
     frequency = torch.tensor([*(counts[name] for name in names), *([1.0] * HASHED)])
     idf = 1 + torch.log((1 + len(texts)) / (1 + frequency))
-    own = torch.tensor([family(name) in ("letters", "unspaced") for name in names], dtype=torch.bool)
-    # most of the rare features are n-grams of rare words
-    spelling = torch.cat([own, torch.ones(HASHED, dtype=torch.bool)])
+    own = torch.tensor([family(name) in SPELLING for name in names], dtype=torch.bool)
+    spelling = torch.cat([own, torch.arange(HASHED) >= HASHED // 2])
     generator = torch.Generator().manual_seed(seed)
     table = torch.randn(parts, len(idf), dimension // parts, generator=generator)
     return Ngram(
