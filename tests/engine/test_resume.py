@@ -56,7 +56,7 @@ EVERYWHERE = ("step 1", "checkpoint 1", "step 4", "checkpoint 2", "evaluation 1"
 @pytest.mark.parametrize(
     ("kind", "model", "more", "moments"),
     [
-        ("pairs", "static", {}, EVERYWHERE),
+        pytest.param("pairs", "static", {}, EVERYWHERE, marks=pytest.mark.slow),
         ("classes", "gru", DROPOUT, ("step 2", "checkpoint 3", "judging")),
         ("classes", "ngram", {"run__checkpoint_every": "3 steps"}, ("step 2", "step 5", "checkpoint 1", "step 8")),
         ("graded", "ngram", {}, ("step 3", "evaluation 2")),
