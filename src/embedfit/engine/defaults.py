@@ -28,6 +28,7 @@ class Family:
         batch_size: queries in a step.
         epochs: by kind of data.
         average: share of the run that the average of the weights looks back.
+        most_examples: a large set is seen less often, until so many examples have been seen.
         betas: of AdamW.
         label_smoothing: share of the target given to all candidates alike.
         layer_decay: factor of the learning rate from each layer to the one below; the lower layers of a pretrained
@@ -39,6 +40,7 @@ class Family:
     batch_size: int
     epochs: Mapping[Kind, int]
     average: float
+    most_examples: float = math.inf
     betas: tuple[float, float] = (0.9, 0.999)
     label_smoothing: float = 0.0
     layer_decay: float = 1.0
@@ -59,6 +61,7 @@ FAMILIES: Mapping[FamilyName, Family] = {
     ),
     "pretrained": Family(
         anchor=1e-4, prototype_scale=50.0, batch_size=64, average=0.0, label_smoothing=0.05, layer_decay=0.9,
+        most_examples=60_000,
         epochs={"classes": 6, "pairs": 5, "graded": 4, "collection": 3},
     ),
 }  # fmt: skip
@@ -149,7 +152,8 @@ def choose(recipe: Recipe, data: Examples, kind: Kind, family: Family) -> Chosen
     batch_size = max(2, min(batch_size, count))
     per_epoch = steps_per_epoch(count, batch_size)
     if optim.length == "auto":
-        steps = max(family.epochs[kind] * per_epoch, LEAST_STEPS)
+        wanted = min(family.epochs[kind] * per_epoch, family.most_examples / batch_size)
+        steps = max(round(wanted), LEAST_STEPS)
     else:
         steps = Duration.steps(optim.length, steps_per_epoch=per_epoch, batch_size=batch_size)
 

@@ -31,7 +31,7 @@ from embedfit.towers.features import Features, family
 from embedfit.types import Tokens
 
 HASHED = 4_096
-"""Rows that rare and unseen features share: one half whole words and pairs, the other half letters of words."""
+"""Rows that rare and unseen features share."""
 FEW_TEXTS = 3_000
 """Up to so many training texts every feature gets a row: a word that one text has is most of what tells it apart."""
 
@@ -124,7 +124,7 @@ class Ngram(Tower):
         row, size, met = self._row, len(self.vocabulary), dict[str, list[int]]()
 
         def other(names: list[str]) -> list[int]:
-            return [row[name] if name in row else size + _shared_row(name) for name in names]
+            return [row[name] if name in row else size + zlib.crc32(name.encode()) % HASHED for name in names]
 
         def word(piece: str) -> list[int]:
             known = met.get(piece)
@@ -133,11 +133,6 @@ class Ngram(Tower):
             return known
 
         return [list(dict.fromkeys(chain.from_iterable(self.features.numbers(text, word, other)))) for text in texts]
-
-
-def _shared_row(feature: str) -> int:
-    half = HASHED // 2
-    return zlib.crc32(feature.encode()) % half + half * (family(feature) in SPELLING)
 
 
 def train_ngram(
@@ -175,7 +170,8 @@ def train_ngram(
     frequency = torch.tensor([*(counts[name] for name in names), *([1.0] * HASHED)])
     idf = 1 + torch.log((1 + len(texts)) / (1 + frequency))
     own = torch.tensor([family(name) in SPELLING for name in names], dtype=torch.bool)
-    spelling = torch.cat([own, torch.arange(HASHED) >= HASHED // 2])
+    # most of the rare features are n-grams of rare words
+    spelling = torch.cat([own, torch.ones(HASHED, dtype=torch.bool)])
     generator = torch.Generator().manual_seed(seed)
     table = torch.randn(parts, len(idf), dimension // parts, generator=generator)
     return Ngram(
