@@ -61,7 +61,7 @@ FAMILIES: Mapping[FamilyName, Family] = {
     ),
     "pretrained": Family(
         anchor=1e-4, prototype_scale=50.0, batch_size=64, average=0.0, label_smoothing=0.05, layer_decay=0.9,
-        most_examples=60_000,
+        most_examples=60_000.0,
         epochs={"classes": 6, "pairs": 5, "graded": 4, "collection": 3},
     ),
 }  # fmt: skip

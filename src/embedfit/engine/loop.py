@@ -178,7 +178,8 @@ def train(
             average.swap()
             observer.record(done, held_out)
         stopping = observer.stop()
-        if observer.keep_now(done) or stopping:
+        ended = done == plan.steps or best.waited >= plan.patience  # what follows can still be interrupted
+        if observer.keep_now(done) or stopping or ended:
             observer.keep(state_of(done, objective, optimiser, average, best))
         if stopping:
             raise KeyboardInterrupt
