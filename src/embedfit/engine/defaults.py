@@ -28,6 +28,7 @@ class Family:
         batch_size: queries in a step.
         epochs: by kind of data.
         average: share of the run that the average of the weights looks back.
+        least_steps: a small set is seen more often, so that a schedule has room to act.
         most_examples: a large set is seen less often, until so many examples have been seen.
         betas: of AdamW.
         label_smoothing: share of the target given to all candidates alike.
@@ -40,6 +41,7 @@ class Family:
     batch_size: int
     epochs: Mapping[Kind, int]
     average: float
+    least_steps: int = 200
     most_examples: float = math.inf
     betas: tuple[float, float] = (0.9, 0.999)
     label_smoothing: float = 0.0
@@ -61,12 +63,11 @@ FAMILIES: Mapping[FamilyName, Family] = {
     ),
     "pretrained": Family(
         anchor=1e-4, prototype_scale=50.0, batch_size=64, average=0.0, label_smoothing=0.05, layer_decay=0.9,
-        most_examples=60_000.0,
+        least_steps=60, most_examples=60_000.0,
         epochs={"classes": 6, "pairs": 5, "graded": 4, "collection": 3},
     ),
 }  # fmt: skip
 
-LEAST_STEPS = 200  # a short data set is seen more often, so that a schedule has room to act
 EVALUATIONS = 12  # over the run; early stopping cannot see between them
 
 
@@ -153,7 +154,7 @@ def choose(recipe: Recipe, data: Examples, kind: Kind, family: Family) -> Chosen
     per_epoch = steps_per_epoch(count, batch_size)
     if optim.length == "auto":
         wanted = min(family.epochs[kind] * per_epoch, family.most_examples / batch_size)
-        steps = max(round(wanted), LEAST_STEPS)
+        steps = max(round(wanted), family.least_steps)
     else:
         steps = Duration.steps(optim.length, steps_per_epoch=per_epoch, batch_size=batch_size)
 
