@@ -17,7 +17,7 @@ import click
 from embedfit.cli.app import app
 from embedfit.data.bind import ALIASES
 from embedfit.doctor import CHECKS, GLOSSARY, Check
-from embedfit.engine.defaults import EVALUATIONS, FAMILIES, LEAST_STEPS, kind_for, loss_for, temperature_for
+from embedfit.engine.defaults import EVALUATIONS, FAMILIES, kind_for, loss_for, temperature_for
 from embedfit.pairs import KINDS
 from embedfit.recipe import Recipe
 
@@ -212,7 +212,8 @@ def by_data() -> str:
         f"{temperature_for(256):.3f} for 256, {temperature_for(4096):.3f} for 4,096; a fixed one for graded rows, "
         "where only `cosent` uses it",
         "`loss.margin`": "none",
-        "`optim.length`": f"epochs as above, at least {LEAST_STEPS} steps",
+        "`optim.length`": "epochs as above; at least "
+        + ", ".join(f"{family.least_steps} steps ({name})" for name, family in FAMILIES.items()),
         "`run.evaluate_every`": f"{EVALUATIONS} evaluations over the run",
         "`run.checkpoint_every`": "each minute",
     }

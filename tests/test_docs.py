@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,7 +20,7 @@ from click.testing import CliRunner
 import embedfit as ef
 from embedfit.cli.app import app
 from embedfit.doctor import CHECKS, GLOSSARY
-from embedfit.engine import defaults, rate
+from embedfit.engine import defaults, rate, setup
 from embedfit.recipe import Recipe, keys, parse_change, patch
 
 ROOT = Path(__file__).parents[1]
@@ -72,7 +73,8 @@ PAGES_WITH_CODE = [name for name, path in WRITTEN.items() if "```python" in path
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the files that the pages speak of; runs are short there."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(defaults, "LEAST_STEPS", 10)
+    short = {name: replace(family, least_steps=10) for name, family in defaults.FAMILIES.items()}
+    monkeypatch.setattr(setup, "FAMILIES", short)
     monkeypatch.setattr(rate, "REACH", 1)
     questions = pl.read_csv(ef.demo() / "questions.csv").filter(pl.col("language") == "en").head(120)
     exam = pl.read_csv(ef.demo() / "exam.csv").join(

@@ -31,8 +31,16 @@ from embedfit.errors import DataError, RunError
 from embedfit.evaluate import Evaluation, main_metric
 from embedfit.evaluate import catalogue as catalogues
 from embedfit.evaluate.held_out import evaluate_bare
-from embedfit.judging import Rows, encoders, judge, lexical_value, lighter, quick_keys, without_label_texts
-from embedfit.pairs import Pairs
+from embedfit.judging import (
+    Rows,
+    encoders,
+    judge,
+    lexical_value,
+    lighter,
+    quick_keys,
+    standard_error,
+    without_label_texts,
+)
 from embedfit.recipe import Recipe, to_toml
 from embedfit.run import Run
 from embedfit.towers import TwoTower, save
@@ -163,7 +171,8 @@ def train(
         # recall@10 of a small set soon stands still; the rank of the first hit then still tells models apart
         return {f"dev/{name}": values[name] for name in (metric, "mrr@10") if name in values}
 
-    fitted = fit(setup, folder=folder, measure=held_out, progress=watcher.step, resume=resume)
+    slack = None if light is None else standard_error(metric, len(light))
+    fitted = fit(setup, folder=folder, measure=held_out, progress=watcher.step, slack=slack, resume=resume)
     watcher.say("evaluating")
     model = fitted.model
     evaluation, catalogue = judge(model, rows)

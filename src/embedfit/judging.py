@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["Rows", "encoders", "judge", "keys_of", "lexical_value", "lighter", "quick_keys", "without_label_texts"]
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -136,6 +136,13 @@ def lexical_value(dev: Pairs, known: Pairs, keys: Keys | None) -> float:
         return spearman(graded_baseline(sides[0], sides[1], rest), dev.table["score"].to_numpy().astype(np.float64))
     task: Task = task_of(dev, known, "phrasings" if dev.kind == "classes" else keys)
     return float(measure(rank_task(task, lexical_scorer(task)).ranking, main_metric(dev.kind)).mean())
+
+
+def standard_error(metric: str, queries: int) -> Callable[[float], float]:
+    """Standard error of a held-out metric at a value: of a share of queries, or of a rank correlation."""
+    if metric == "spearman":
+        return lambda value: (1 - value**2) / max(1, queries - 1) ** 0.5
+    return lambda value: (max(0.0, value * (1 - value)) / max(1, queries)) ** 0.5
 
 
 def lighter(dev: Pairs, *, seed: int) -> Pairs:

@@ -30,6 +30,8 @@ class Family:
         average: share of the run that the average of the weights looks back.
         least_steps: a small set is seen more often, so that a schedule has room to act.
         most_examples: a large set is seen less often, until so many examples have been seen.
+        trust_end: held-out readings move by their noise alone long before training is done; later weights that are no
+            worse than the best by more than that are preferred.
         betas: of AdamW.
         label_smoothing: share of the target given to all candidates alike.
         layer_decay: factor of the learning rate from each layer to the one below; the lower layers of a pretrained
@@ -43,6 +45,7 @@ class Family:
     average: float
     least_steps: int = 200
     most_examples: float = math.inf
+    trust_end: bool = False
     betas: tuple[float, float] = (0.9, 0.999)
     label_smoothing: float = 0.0
     layer_decay: float = 1.0
@@ -63,7 +66,7 @@ FAMILIES: Mapping[FamilyName, Family] = {
     ),
     "pretrained": Family(
         anchor=1e-4, prototype_scale=50.0, batch_size=64, average=0.0, label_smoothing=0.05, layer_decay=0.9,
-        least_steps=60, most_examples=60_000.0,
+        least_steps=60, trust_end=True, most_examples=60_000.0,
         epochs={"classes": 6, "pairs": 5, "graded": 4, "collection": 3},
     ),
 }  # fmt: skip
@@ -88,6 +91,7 @@ class Chosen:
         evaluate_every: steps.
         checkpoint_every: steps; None: each minute.
         betas: of AdamW.
+        trust_end: see `Family`.
         prototype_scale: learning-rate factor of class prototypes.
         layer_decay: factor of the learning rate from layer to layer.
         anchor: where the learning-rate test begins.
@@ -106,6 +110,7 @@ class Chosen:
     evaluate_every: int
     checkpoint_every: int | None
     betas: tuple[float, float]
+    trust_end: bool
     prototype_scale: float
     layer_decay: float
     anchor: float
@@ -182,6 +187,7 @@ def choose(recipe: Recipe, data: Examples, kind: Kind, family: Family) -> Chosen
         evaluate_every=duration(recipe.run.evaluate_every, 1 / EVALUATIONS),
         checkpoint_every=None if recipe.run.checkpoint_every == "auto" else duration(recipe.run.checkpoint_every, 1.0),
         betas=family.betas,
+        trust_end=family.trust_end,
         prototype_scale=family.prototype_scale,
         layer_decay=family.layer_decay,
         anchor=family.anchor,

@@ -19,7 +19,7 @@ from embedfit.engine import checkpoint
 from embedfit.engine.checkpoint import Checkpoint
 from embedfit.engine.device import interruptible, threaded
 from embedfit.engine.journal import Journal
-from embedfit.engine.loop import Observer, Plan, Readings, train
+from embedfit.engine.loop import Observer, Plan, Readings, Slack, train
 from embedfit.engine.rate import learning_rate_test
 from embedfit.engine.read import read_step
 from embedfit.engine.setup import Setup, prepare
@@ -43,7 +43,13 @@ class Fitted:
 
 
 def fit(
-    setup: Setup, *, folder: Path, measure: Callable[[TwoTower], Readings], progress: Progress, resume: bool = False
+    setup: Setup,
+    *,
+    folder: Path,
+    measure: Callable[[TwoTower], Readings],
+    progress: Progress,
+    slack: Slack | None = None,
+    resume: bool = False,
 ) -> Fitted:
     """Train.
 
@@ -52,6 +58,8 @@ def fit(
         folder: of the run; checkpoints and history go there.
         measure: held-out readings of a model; the first decides, higher is better.
         progress: told (step, steps, readings) after every step.
+        slack: standard error of the first reading at a value; where the end of the schedule is to be trusted, later
+            weights are kept that are not worse than the best by more.
         resume: go on from the folder's checkpoint, if there is one.
 
     Returns:
@@ -96,6 +104,7 @@ def fit(
             keep_now=_clock(setup.chosen.checkpoint_every),
             due=lambda number: number % max(1, plan.steps // READINGS) == 0,
             stop=asked_to_stop,
+            slack=slack if setup.chosen.trust_end else None,
         )
         try:
             best, ended = train(setup.objective, setup.material, setup.groups, plan, observer, start)

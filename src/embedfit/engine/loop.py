@@ -76,6 +76,9 @@ class Material:
         return batch(self.data, self.query_tokens, self.document_tokens, rows, draw=(plan.seed, draw))
 
 
+Slack = Callable[[float], float]
+
+
 @dataclass(slots=True)
 class Best:
     """The best weights so far by the held-out metric, and how long ago that was."""
@@ -85,14 +88,19 @@ class Best:
     waited: int = 0
     weights: dict[str, Tensor] = field(default_factory=dict)
 
-    def offer(self, metric: tuple[float, ...], step: int, weights: Mapping[str, Tensor]) -> None:
-        """Keep these weights if they are better: by the first reading, or by the next where the first is equal."""
+    def offer(
+        self, metric: tuple[float, ...], step: int, weights: Mapping[str, Tensor], slack: Slack | None = None
+    ) -> None:
+        """Keep these weights if they are better: by the first reading, or by the next where the first is equal.
+
+        With a slack, later weights are also kept while the first reading is no further below the best one than that.
+        """
         metric = tuple(-math.inf if math.isnan(value) else value for value in metric)  # NaN would never be beaten
-        if metric > self.metric:
-            self.metric, self.step, self.waited = metric, step, 0
-            self.weights = {k: v.detach().clone() for k, v in weights.items()}
-        else:
-            self.waited += 1
+        better = metric > self.metric
+        near = slack is not None and not better and metric[0] >= self.metric[0] - slack(self.metric[0])
+        if better or near:
+            self.step, self.weights = step, {k: v.detach().clone() for k, v in weights.items()}
+        self.metric, self.waited = (metric, 0) if better else (self.metric, self.waited + 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +115,7 @@ class Observer:
         keep: stores a checkpoint.
         keep_now: whether one is due after so many steps.
         stop: whether the user wants to stop; the step is kept first.
+        slack: how far below the best held-out reading a later one is no worse; none: any difference counts.
         due: whether a step is to be read by the probes.
     """
 
@@ -117,6 +126,7 @@ class Observer:
     keep_now: Callable[[int], bool]
     due: Callable[[int], bool]
     stop: Callable[[], bool]
+    slack: Slack | None = None
 
 
 def train(
@@ -174,7 +184,7 @@ def train(
         if done % plan.evaluate_every == 0 or done == plan.steps:
             average.swap()
             held_out = observer.measure()
-            best.offer(tuple(held_out.values()) or (float(done),), done, model.state_dict())
+            best.offer(tuple(held_out.values()) or (float(done),), done, model.state_dict(), observer.slack)
             average.swap()
             observer.record(done, held_out)
         stopping = observer.stop()
