@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["KINDS", "Kind", "Pairs", "normalise"]
+__all__ = ["COLUMNS", "KINDS", "Kind", "Pairs", "normalise"]
 
 import unicodedata
 from collections.abc import Mapping
@@ -56,15 +56,6 @@ class Pairs:
                 f"got {', '.join(self.table.columns) or 'none'}",
                 hint=f"name the missing one, for example {missing[0]}='your_column'",
             )
-        for column in COLUMNS[self.kind]:
-            values = self.table[column]
-            empty = values.is_null() | (values == "") if values.dtype == pl.String else values.is_null()
-            if empty.any():
-                raise DataError(
-                    f"{self.source}: the column '{column}' is empty in {empty.sum()} rows, "
-                    f"first in row {int(empty.arg_max() or 0) + 1}",
-                    hint="leave such rows out, or read the file with embedfit.read, which names them",
-                )
         if (self.kind == "collection") != (self.corpus is not None):
             raise DataError(f"data of kind '{self.kind}' {'needs' if self.corpus is None else 'has no'} corpus")
 

@@ -16,7 +16,7 @@ from little import equal, plan, recipe, rows, setup, weights
 from embedfit.engine import checkpoint
 from embedfit.engine.checkpoint import Checkpoint
 from embedfit.engine.fit import Setup, fingerprint, fit, prepare
-from embedfit.engine.loop import Observer, train
+from embedfit.engine.loop import Best, Observer, train
 from embedfit.errors import NonFiniteLossError, RunError
 from embedfit.pairs import Pairs
 from embedfit.towers import TwoTower
@@ -219,3 +219,16 @@ def test_other_grades_are_other_rows() -> None:
 def test_housekeeping_may_change_between_runs() -> None:
     one, other = setup(), setup(run__threads=2, run__checkpoint_every="5 steps")
     assert fingerprint(one) == fingerprint(other)
+
+
+def test_later_weights_within_the_slack_are_kept_and_do_not_count_as_progress() -> None:
+    best = Best()
+    for step, value in enumerate([0.5, 0.9, 0.86, 0.91, 0.88, 0.7]):
+        best.offer((value,), step, {"w": torch.tensor(value)}, lambda at: 0.05)
+        kept = best.step
+    assert (best.metric, kept, best.weights["w"].item()) == ((0.91,), 4, pytest.approx(0.88))
+    assert best.waited == 2
+    strict = Best()
+    for step, value in enumerate([0.5, 0.9, 0.86, 0.91, 0.88]):
+        strict.offer((value,), step, {})
+    assert (strict.step, strict.waited) == (3, 1)

@@ -25,7 +25,14 @@ def names(tower: Ngram, text: str) -> list[str]:
     return [tower.vocabulary[i] for i in tower.tokenize([text]).ids if i < len(tower.vocabulary)]
 
 
-def test_features_that_two_texts_share_have_a_row_of_their_own(make: Make) -> None:
+def test_of_few_texts_every_feature_has_a_row_of_its_own(make: Make) -> None:
+    assert "<swallowed>" in ngram(make).vocabulary
+
+
+def test_of_many_texts_features_that_two_share_have_a_row_of_their_own(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("embedfit.towers.ngram.FEW_TEXTS", 0)
     tower = ngram(make)
     assert {"<card>", "my card", "<ca", "银行"} <= set(tower.vocabulary)
     assert "<swallowed>" not in tower.vocabulary
@@ -77,16 +84,11 @@ def test_untrained_its_cosines_are_those_of_tf_idf_over_words_and_spelling(make:
         def dot(x: set[str], y: set[str]) -> float:
             return sum((1 + math.log((1 + len(TEXTS)) / (1 + documents[f]))) ** 2 for f in x & y)
 
-        # Features of one text have no row of their own: they weigh as spelling, among texts that do not share them.
-        shared = [{kind: {f for f in s[kind] if documents[f] > 1} for kind in s} for s in (a, b)]
-        lone = [{f for kind in s for f in s[kind] if documents[f] == 1} for s in (a, b)]
-        total = 0.0
-        for kind in (False, True):
-            norms = [
-                dot(s[kind], s[kind]) + (dot(one, one) if kind else 0) for s, one in zip(shared, lone, strict=True)
-            ]
-            total += 0.5 * dot(shared[0][kind], shared[1][kind]) / math.sqrt(norms[0] * norms[1])
-        return total
+        return sum(
+            0.5 * dot(a[kind], b[kind]) / math.sqrt(dot(a[kind], a[kind]) * dot(b[kind], b[kind]))
+            for kind in (False, True)
+            if a[kind] and b[kind]
+        )
 
     ours = TwoTower(tower).encode(texts)
     pairs = [(i, j) for i in range(12) for j in range(i)]

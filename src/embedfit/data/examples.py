@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from embedfit.errors import DataError
-from embedfit.pairs import Pairs, normalise
+from embedfit.pairs import COLUMNS, Pairs, normalise
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -70,6 +70,7 @@ def examples(pairs: Pairs, *, prototypes: bool = True) -> Examples:
             f"{pairs.source} has {len(pairs)} row{'s' * (len(pairs) != 1)}; training needs at least 2 examples",
             hint="a few dozen are the least that teaches anything",
         )
+    _refuse_empty(pairs)
     if pairs.kind == "classes":
         return _classes(pairs, prototypes=prototypes)
     if pairs.kind == "graded":
@@ -77,6 +78,19 @@ def examples(pairs: Pairs, *, prototypes: bool = True) -> Examples:
     if pairs.kind == "collection":
         return _pairs(_judged(pairs), pairs.source)
     return _pairs(pairs.table, pairs.source)
+
+
+def _refuse_empty(pairs: Pairs) -> None:
+    """Reading leaves no empty cell; rows that were put together by hand may have some, which teach nothing."""
+    for column in COLUMNS[pairs.kind]:
+        values = pairs.table[column]
+        empty = values.is_null() | (values == "") if values.dtype == pl.String else values.is_null()
+        if empty.any():
+            raise DataError(
+                f"{pairs.source}: the column '{column}' is empty in {empty.sum()} rows, "
+                f"first in row {int(empty.arg_max() or 0) + 1}",
+                hint="leave such rows out, or read them with embedfit.read, which names them",
+            )
 
 
 def _judged(pairs: Pairs) -> pl.DataFrame:

@@ -112,18 +112,9 @@ def fit(
             raise _with_texts(error, setup.material.data) from None
         finally:
             journal.flush()
-    return Fitted(
-        model=model,
-        facts={
-            **setup.facts,
-            **facts,
-            "chosen.learning_rate": plan.learning_rate,
-            "train.shuffled": True,
-            "train.seconds": round(spent + time.perf_counter() - began, 2),
-            "train.best_step": best.step,
-            "train.stopped": ended,
-        },
-    )
+    ending = {"train.seconds": round(spent + time.perf_counter() - began, 2), "train.stopped": ended}
+    settled = {"chosen.learning_rate": plan.learning_rate, "train.shuffled": True, "train.best_step": best.step}
+    return Fitted(model=model, facts={**setup.facts, **facts, **settled, **ending})
 
 
 def check_resumable(setup: Setup, folder: Path) -> None:
