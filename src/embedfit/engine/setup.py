@@ -168,6 +168,8 @@ def _towers(kind: str, recipe: Recipe, data: Examples) -> TwoTower:
         for name in ("dimension", "vocabulary", "layers", "dropout", "max_tokens")
         for value in [getattr(settings, name)]
     }
+    if kind == "ngram" and data.target is not None and sizes["dropout"] is None:
+        sizes["dropout"] = GRADED_DROPOUT
     if family_of(kind) == "pretrained":
         first = load(kind, dropout=sizes["dropout"], max_tokens=sizes["max_tokens"])
         if settings.shared:
@@ -212,4 +214,5 @@ def _candidates_met(chosen: Chosen, data: Examples) -> float:
     return max(2.0, sum(met) / len(met))
 
 
+GRADED_DROPOUT = 0.5  # of an n-gram tower's features: a grade needs more of the text than a class does
 GRADES = 20  # steps on the scale of grades that the levels of CoSENT's loss are worked out with
