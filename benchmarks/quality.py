@@ -100,6 +100,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
         "TF-IDF",
         "linear SVM",
         "from scratch (mean, range)",
+        "with TF-IDF",
         "wanted",
         "s",
         "MiniLM",
@@ -116,8 +117,8 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
             svm = [r["values"].get(f"svm/{metric}") for r in mine if r["values"].get(f"svm/{metric}")]
             lines.append(
                 f"| {cell.name} | {metric} | {lexical:.3f} | {f'{mean(svm):.3f}' if svm else ''} | "
-                f"{_spread(scratch, metric)} | {cell.scratch[place]} | {_seconds(scratch)} | "
-                f"{_spread(tuned, metric)} | {cell.minilm[place]} | {_seconds(tuned)} |"
+                f"{_spread(scratch, metric)} | {_fused(scratch, metric)} | {cell.scratch[place]} | "
+                f"{_seconds(scratch)} | {_spread(tuned, metric)} | {cell.minilm[place]} | {_seconds(tuned)} |"
             )
         if cell.reject is not None:
             for key in ("in_scope_accuracy", "oos_recall"):
@@ -127,7 +128,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
                 shown = [_spread([{"values": r["rejection"]} for r in part], key) for part in parts]
                 wanted = {"in_scope_accuracy": ">= .93", "oos_recall": ">= .75"}[key]
                 lines.append(
-                    f"| {cell.name} with out-of-scope | {key} | | | {shown[0]} | | | {shown[1]} | {wanted} | |"
+                    f"| {cell.name} with out-of-scope | {key} | | | {shown[0]} | | | | {shown[1]} | {wanted} | |"
                 )
     return "\n".join(lines)
 
@@ -139,6 +140,11 @@ def _spread(rows: Sequence[Mapping[str, Any]], metric: str) -> str:
     if len(values) == 1:
         return f"{values[0]:.4f}"
     return f"{mean(values):.4f} ({min(values):.4f} to {max(values):.4f}, {len(values)} seeds)"
+
+
+def _fused(rows: Sequence[Mapping[str, Any]], metric: str) -> str:
+    values = [r["values"][f"fused/{metric}"] for r in rows if f"fused/{metric}" in r["values"]]
+    return f"{mean(values):.4f}" if values else ""
 
 
 def _seconds(rows: Sequence[Mapping[str, Any]]) -> str:
