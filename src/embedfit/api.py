@@ -7,7 +7,7 @@ __all__ = ["TrainedRun", "diagnose", "fit", "load", "load_run", "measure"]
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from embedfit.errors import DataError
 from embedfit.evaluate import Evaluation, evaluate
 from embedfit.evaluate import catalogue as catalogues
 from embedfit.evaluate.catalogue import Answer
+from embedfit.evaluate.tasks import without_label_texts
 from embedfit.pairs import Pairs
 from embedfit.recipe import Recipe, from_toml, patch
 from embedfit.run import History, Run
@@ -139,10 +140,9 @@ def fit(
     elif dev is not None and not isinstance(dev, Pairs):
         raise DataError(f"dev is {dev!r}; expected rows, a file of them, or the share or number of rows to hold out")
     chosen = patch(chosen, change) if change else chosen
-    divided = job.gather(chosen, train=train if isinstance(train, Pairs) else None)
-    if isinstance(dev, Pairs):
-        whole = train if isinstance(train, Pairs) else job.read_files(chosen, chosen.data.files)
-        divided = replace(divided, train=whole, dev=dev, note="")
+    divided = job.gather(
+        chosen, train=train if isinstance(train, Pairs) else None, dev=dev if isinstance(dev, Pairs) else None
+    )
     if divided.dev is not None and divided.dev.kind != divided.train.kind:
         raise DataError(f"training rows are of kind '{divided.train.kind}', held-out rows of '{divided.dev.kind}'")
     folder = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="embedfit-"))
@@ -183,8 +183,8 @@ def measure(model: TwoTower | TrainedRun, data: Pairs, *, known: Pairs | None = 
     """
     towers = model.model if isinstance(model, TrainedRun) else model
     if isinstance(towers.document, Prototypes):
-        data = judging.without_label_texts(data)
-        known = judging.labels_of(towers.document) if known is None else judging.without_label_texts(known)
+        data = without_label_texts(data)
+        known = judging.labels_of(towers.document) if known is None else without_label_texts(known)
     keys, how = (None, "blend") if data.kind == "graded" else judging.keys_of(towers, known)
     return evaluate(*judging.encoders(towers), data, known=known, keys=keys, how=how)
 

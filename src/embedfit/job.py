@@ -31,6 +31,7 @@ from embedfit.errors import DataError, RunError
 from embedfit.evaluate import Evaluation, main_metric
 from embedfit.evaluate import catalogue as catalogues
 from embedfit.evaluate.held_out import evaluate_bare
+from embedfit.evaluate.tasks import without_label_texts
 from embedfit.judging import (
     Rows,
     encoders,
@@ -39,7 +40,6 @@ from embedfit.judging import (
     lighter,
     quick_keys,
     standard_error,
-    without_label_texts,
 )
 from embedfit.recipe import Recipe, to_toml
 from embedfit.run import Run
@@ -73,12 +73,13 @@ class Silent:
         """Nothing."""
 
 
-def gather(recipe: Recipe, *, train: Pairs | None = None) -> Rows:
+def gather(recipe: Recipe, *, train: Pairs | None = None, dev: Pairs | None = None) -> Rows:
     """Read the rows a recipe names.
 
     Args:
         recipe: the settings.
         train: training rows at hand; none: those of `data.files`.
+        dev: held-out rows at hand; none: those of `data.dev_files`, or a part of the training rows.
 
     Raises:
         DataError: they cannot be read or divided.
@@ -88,8 +89,10 @@ def gather(recipe: Recipe, *, train: Pairs | None = None) -> Rows:
         raise DataError("the recipe names no data", hint='data.files = ["faq.csv"]')
     outside = tuple(text for file in data.out_of_scope for text in read_texts(file, encoding=data.encoding))
     rows = read_files(recipe, data.files) if train is None else train
-    if data.dev_files:
-        return Rows(train=rows, dev=read_files(recipe, data.dev_files), out_of_scope=outside)
+    if dev is None and data.dev_files:
+        dev = read_files(recipe, data.dev_files)
+    if dev is not None:
+        return Rows(train=rows, dev=dev, out_of_scope=outside)
     return replace(divide(rows, data.dev, seed=recipe.optim.seed), out_of_scope=outside)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Rows", "encoders", "judge", "keys_of", "lexical_value", "lighter", "quick_keys", "without_label_texts"]
+__all__ = ["Rows", "encoders", "judge", "keys_of", "lexical_value", "lighter", "quick_keys", "standard_error"]
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -87,11 +87,6 @@ def quick_keys(model: TwoTower, known: Pairs) -> tuple[Keys | None, How]:
     if keys == "prototypes" or (keys == "phrasings" and known.kind == "pairs" and len(known) > LIGHT_PHRASINGS):
         return "documents", "blend"
     return keys, how
-
-
-def without_label_texts(pairs: Pairs) -> Pairs:
-    """Classes under their bare labels, which is what prototypes know them by."""
-    return replace(pairs, table=pairs.table.drop("label_text", strict=False))
 
 
 def labels_of(prototypes: Prototypes) -> Pairs:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 __all__ = ["known_rows", "measured"]
 
+from embedfit import job
 from embedfit.api import measure
 from embedfit.cli.sources import Opened
 from embedfit.cli.terminal import say
-from embedfit.data import read
 from embedfit.errors import DataError
 from embedfit.evaluate import Evaluation
 from embedfit.pairs import Pairs
@@ -27,9 +27,8 @@ def known_rows(opened: Opened, pairs: Pairs) -> Pairs | None:
     if not data.files:
         say("the rows of this run were given in memory: name them with --known, or only documents of these rows count")
         return None
-    source = data.files[0] if len(data.files) == 1 else list(data.files)
     try:
-        known = read(source, kind=data.kind, columns=data.columns, on_bad_rows=data.on_bad_rows, encoding=data.encoding)
+        known = job.read_files(opened.run.record.recipe, data.files)
     except DataError as error:
         say(f"its documents are no candidates, the rows of the run cannot be read: {error.message}", style="yellow")
         return None

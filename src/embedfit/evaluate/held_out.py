@@ -24,7 +24,7 @@ from embedfit.evaluate.faq import How, Scorer, scorer
 from embedfit.evaluate.fusion import cross_fitted, cross_fitted_graded
 from embedfit.evaluate.graded import correlations, paired_cosine
 from embedfit.evaluate.retrieval import Ranked, rank_task
-from embedfit.evaluate.tasks import Keys, Task, task_of
+from embedfit.evaluate.tasks import Keys, Task, task_of, without_label_texts
 from embedfit.evaluate.verdict import Finding, verdict
 from embedfit.metrics import (
     Interval,
@@ -140,15 +140,10 @@ def _measured(
         # words see every known phrasing, also of classes that the model knows by a prototype
         worded = task
         if pairs.kind == "classes" and known is not None:
-            bare = (_untitled(pairs), _untitled(known)) if keys == "prototypes" else (pairs, known)
+            bare = (without_label_texts(pairs), without_label_texts(known)) if keys == "prototypes" else (pairs, known)
             worded = task_of(*bare, "phrasings")
         out = _retrieval(*encoders, pairs, (task, worded), how, details, seed)
     return replace(out, values={**out.values, "seconds": time.perf_counter() - start})
-
-
-def _untitled(pairs: Pairs) -> Pairs:
-    """Classes under their labels alone, as prototypes know them."""
-    return replace(pairs, table=pairs.table.drop("label_text", strict=False))
 
 
 def _retrieval(

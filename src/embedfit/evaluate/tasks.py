@@ -5,10 +5,10 @@ Axes: q queries, c candidates, k keys (texts by which a candidate is found), r r
 
 from __future__ import annotations
 
-__all__ = ["Keys", "Task", "task_of"]
+__all__ = ["Keys", "Task", "task_of", "without_label_texts"]
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -81,6 +81,11 @@ def task_of(pairs: Pairs, known: Pairs | None = None, keys: Keys | None = None) 
     if pairs.kind == "collection":
         return _collection(pairs, known, keys or "documents")
     return _pairs(pairs, known, keys or "documents")
+
+
+def without_label_texts(pairs: Pairs) -> Pairs:
+    """Classes under their bare labels, which is what prototypes know them by."""
+    return replace(pairs, table=pairs.table.drop("label_text", strict=False))
 
 
 def _pairs(pairs: Pairs, known: Pairs | None, keys: Keys) -> Task:
