@@ -8,8 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from embedfit.losses.base import Loss
-from embedfit.losses.infonce import NEVER
+from embedfit.losses.base import NEVER, Loss
 from embedfit.scores import Scores
 
 

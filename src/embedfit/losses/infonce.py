@@ -9,14 +9,11 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from embedfit.losses.base import Loss
+from embedfit.losses.base import NEVER, Softmax
 from embedfit.scores import Scores
 
-# a logit no softmax sees; finite, because the gradient of a log-sum-exp over nothing but -inf is NaN
-NEVER = -1e30
 
-
-class InfoNCE(Loss):
+class InfoNCE(Softmax):
     """Cross-entropy of the positive against the candidate negatives, on cosines divided by the temperature.
 
     With an additive margin m the positive's cosine is lowered by m before the softmax (AM-Softmax, CosFace); with
@@ -41,27 +38,30 @@ class InfoNCE(Loss):
     """
 
     def __init__(self, temperature: float = 0.05, margin: float = 0.0, label_smoothing: float = 0.0) -> None:
-        super().__init__()
-        if not temperature > 0:
-            raise ValueError(f"temperature must be positive, got {temperature}")
+        super().__init__(temperature)
         if not 0 <= margin < 2:
             raise ValueError(f"margin must be in [0, 2) (cosines span 2), got {margin}")
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
-        self.temperature = temperature
         self.margin = margin
         self.label_smoothing = label_smoothing
 
+    @property
+    def by_rows(self) -> bool:
+        """Label smoothing looks at the mean logit too."""
+        return self.label_smoothing == 0
+
+    def of(self, positive: Float[Tensor, " n"], rivals: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """softplus(rivals - (positive - margin / temperature))."""
+        return softplus(rivals - (positive - self.margin * self.scale.to(positive)))
+
     def forward(self, scores: Scores) -> Float[Tensor, " q"]:
         """Loss of each query, in nats; the mean over its positives where it has several, 0 where it has none."""
-        logits = scores.values / self.temperature
-        shifted = torch.where(scores.positive, logits - self.margin / self.temperature, logits)
-        rivals = logits.masked_fill(scores.positive | ~scores.candidate, NEVER).logsumexp(dim=-1)
-        count = scores.positive.sum(-1).clamp(min=1)
-        # every positive faces the negatives alone, so that several positives do not fight each other
-        loss = softplus(rivals[:, None] - shifted).where(scores.positive, 0.0).sum(-1) / count
+        loss = super().forward(scores)
         if self.label_smoothing == 0:
             return loss
+        logits = scores.values * self.scale.to(scores.values)
+        shifted = torch.where(scores.positive, logits - self.margin * self.scale.to(logits), logits)
         # smoothed target: (1 - a) on the positives, a / C on each candidate; -sum target * log p, p of the full softmax
         part = scores.positive | scores.candidate
         total = shifted.masked_fill(~part, NEVER).logsumexp(dim=-1)

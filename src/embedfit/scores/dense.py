@@ -5,7 +5,7 @@ Axes: q queries, k candidate documents of each query, e dimensions.
 
 from __future__ import annotations
 
-__all__ = ["Known", "Scores", "cosine", "paired_scores", "score"]
+__all__ = ["Scores", "cosine", "marked", "paired_scores", "score", "units"]
 
 from dataclasses import dataclass
 
@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from embedfit.scores.cells import Doubtful, Known
 from embedfit.types import Batch
 
 
@@ -40,32 +41,36 @@ class Scores:
         return Scores(self.values.T, self.positive.T, self.candidate.T, target)
 
 
-class Known:
-    """Pairs that are known to belong together, for looking cells up by identity.
-
-    A pair (query, document) is one 64-bit key in a sorted vector: n pairs take 8 n bytes and a lookup log n, where a
-    matrix of q x d x positives would not fit.
-    """
-
-    def __init__(self, query_id: Int[Tensor, " n"], document_id: Int[Tensor, " n"]) -> None:
-        self.stride = int(document_id.max()) + 1 if document_id.numel() else 1
-        self.keys = torch.unique(query_id.long() * self.stride + document_id.long())
-
-    def __call__(self, query_id: Int[Tensor, " q"], document_id: Int[Tensor, " d"]) -> Bool[Tensor, "q d"]:
-        """True where the pair is known."""
-        if not self.keys.numel():
-            return torch.zeros(query_id.numel(), document_id.numel(), dtype=torch.bool)
-        inside = document_id < self.stride  # a document never seen in a pair cannot be known, whatever its key
-        wanted = query_id.long()[:, None] * self.stride + document_id.long()[None, :]
-        keys = self.keys.to(wanted.device)
-        spot = torch.searchsorted(keys, wanted).clamp_(max=keys.numel() - 1)
-        return (keys[spot] == wanted) & inside[None, :]
+def units(embedding: Float[Tensor, "n e"]) -> Float[Tensor, "n e"]:
+    """The embeddings at length 1, in fp32 whatever the towers run in."""
+    with torch.autocast(embedding.device.type, enabled=False):
+        return normalize(embedding.float(), dim=-1)
 
 
 def cosine(query: Float[Tensor, "q e"], document: Float[Tensor, "d e"]) -> Float[Tensor, "q d"]:
     """Cosine of every query with every document, in fp32 whatever the towers run in."""
     with torch.autocast(query.device.type, enabled=False):
-        return normalize(query.float(), dim=-1) @ normalize(document.float(), dim=-1).T
+        return units(query) @ units(document).T
+
+
+def marked(
+    values: Float[Tensor, "b d"], positive: Int[Tensor, " b"], doubtful: Doubtful | None = None, start: int = 0
+) -> Scores:
+    """Values of some rows, with positives and doubtful cells marked.
+
+    Args:
+        values: similarities of queries start to start + b with all documents.
+        positive: column of each of these queries' own positive.
+        doubtful: cells that are no certain negatives.
+        start: number of the first query.
+    """
+    rows = torch.arange(len(values), device=values.device)
+    is_positive = torch.zeros_like(values, dtype=torch.bool)
+    is_positive[rows, positive] = True
+    candidate = torch.ones_like(is_positive)
+    if doubtful is not None:
+        candidate[doubtful.cells(start, start + len(values))] = False
+    return Scores(values, is_positive, candidate | is_positive)
 
 
 def score(
@@ -85,22 +90,11 @@ def score(
     Returns:
         Scores with values [q, d] in [-1, 1].
     """
-    q, d = query.shape[0], document.shape[0]
-    positive = torch.zeros(q, d, dtype=torch.bool, device=query.device)
-    positive[torch.arange(q, device=query.device), batch.positive] = True
-    own = batch.document_id[batch.positive]
-    doubtful = own[:, None] == batch.document_id[None, :]
-    doubtful |= (batch.query_group[:, None] == batch.document_group[None, :]) & (batch.query_group >= 0)[:, None]
-    # the query itself among the documents (shared corpora) would be a negative at cosine 1
-    doubtful |= batch.query_id[:, None] == batch.document_id[None, :]
-    if known is not None:
-        doubtful |= known(batch.query_id, batch.document_id)
-    return Scores(cosine(query, document), positive, positive | ~doubtful)
+    return marked(cosine(query, document), batch.positive, Doubtful.of(batch, known))
 
 
 def paired_scores(query: Float[Tensor, "q e"], document: Float[Tensor, "q e"], target: Float[Tensor, " q"]) -> Scores:
     """Each query against its own document only, with its graded label: values [q, 1]."""
-    with torch.autocast(query.device.type, enabled=False):
-        values = (normalize(query.float(), dim=-1) * normalize(document.float(), dim=-1)).sum(-1, keepdim=True)
+    values = (units(query) * units(document)).sum(-1, keepdim=True)
     yes = torch.ones_like(values, dtype=torch.bool)
     return Scores(values, yes, yes, target.to(values.dtype)[:, None])

@@ -1,0 +1,317 @@
+"""Loss and gradient of embeddings, for every loss, batch size and number of processes.
+
+Towers are not seen here: embeddings go in, the gradient by each of them comes out, exactly as automatic
+differentiation of the dense formula gives it. Three ways lead there:
+
+- dense: the whole matrix of scores; for small batches and for losses over the whole batch.
+- tiled: losses that see a row through its positives and one log-sum-exp (`losses.Softmax`), `scores/tiled.py`.
+- streamed: every other loss of rows, block by block; memory of a block instead of the matrix.
+
+Axes: q queries and d documents of all processes, e dimensions.
+"""
+
+from __future__ import annotations
+
+__all__ = ["Contrast", "Pairing", "Way", "contrast"]
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from embedfit.losses import Loss, Softmax, Symmetric
+from embedfit.scores import Doubtful, Scores, marked, units
+from embedfit.scores.cells import Lookup
+from embedfit.scores.tiled import both_ways, one_way
+from embedfit.team import ALONE, Team
+
+Way = Literal["auto", "dense", "tiled", "streamed"]
+
+DENSE = 1 << 20  # cells up to which the whole matrix is quicker than its tiles
+BLOCK = 512  # rows of a tile
+STREAMED = 256  # rows of a block under automatic differentiation, which keeps several copies
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Pairing:
+    """What belongs together in a batch.
+
+    Attributes:
+        positive: position among the documents of each query's own positive.
+        weight: how much each query counts in the mean.
+        doubtful: cells that are no certain negatives.
+        target: grade of each query with its own document (one to one); such pairs have no negatives.
+        queries: how many queries each process holds, in order of rank.
+        documents: how many documents each process holds, in order of rank.
+        team: the processes.
+    """
+
+    positive: Int[Tensor, " q"]
+    weight: Float[Tensor, " q"]
+    doubtful: Doubtful | None = None
+    target: Float[Tensor, " q"] | None = None
+    queries: Sequence[int]
+    documents: Sequence[int]
+    team: Team = ALONE
+
+    @property
+    def own_queries(self) -> slice:
+        """Those of this process."""
+        first = sum(self.queries[: self.team.rank])
+        return slice(first, first + self.queries[self.team.rank])
+
+    @property
+    def own_documents(self) -> slice:
+        """Those of this process."""
+        first = sum(self.documents[: self.team.rank])
+        return slice(first, first + self.documents[self.team.rank])
+
+    @property
+    def share(self) -> Float[Tensor, " q"]:
+        """Weights that sum to 1."""
+        return self.weight / self.weight.sum().clamp(min=torch.finfo(torch.float32).tiny)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Contrast:
+    """Loss and gradient; all tensors are without history.
+
+    Attributes:
+        losses: one per query of this process.
+        value: their weighted mean over all processes.
+        query: gradient by the embeddings of this process's queries.
+        document: gradient by the embeddings of this process's documents.
+    """
+
+    losses: Float[Tensor, " own_q"]
+    value: float
+    query: Float[Tensor, "own_q e"]
+    document: Float[Tensor, "own_d e"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Part:
+    """What one way yields for this process, whole: losses of its queries, gradients by its unit embeddings."""
+
+    losses: Tensor
+    query: Tensor
+    document: Tensor
+
+
+def contrast(
+    query: Float[Tensor, "q e"],
+    document: Float[Tensor, "d e"],
+    loss: Loss,
+    pairing: Pairing,
+    *,
+    parts: int = 1,
+    way: Way = "auto",
+) -> Contrast:
+    """Loss and gradient of the embeddings of a batch.
+
+    Gradients of the loss's own parameters are accumulated in them, whole on every process.
+
+    Args:
+        query: embeddings of the queries of all processes, not normalised.
+        document: embeddings of the documents of all processes.
+        loss: of scores.
+        pairing: what belongs together.
+        parts: each embedding is so many of equal size end to end, each with a loss of its own; the mean counts.
+        way: dense, tiled or streamed; by default what the loss and the size ask for.
+
+    Raises:
+        ValueError: a way that this loss cannot go.
+    """
+    chosen = _way_for(loss, pairing, len(query) * len(document)) if way == "auto" else way
+    mine, others = pairing.own_queries, pairing.own_documents
+    losses, by_query, by_document = [], [], []
+    with torch.autocast(query.device.type, enabled=False):
+        for q, d in zip(query.detach().chunk(parts, -1), document.detach().chunk(parts, -1), strict=True):
+            with _gradient_added(loss, parts):
+                part = _WAYS[chosen](units(q), units(d), loss, pairing)
+            losses.append(part.losses.double())
+            by_query.append(_before_units(q[mine], part.query / parts))
+            by_document.append(_before_units(d[others], part.document / parts))
+    each = torch.stack(losses).mean(0)
+    return Contrast(
+        losses=each.float(),
+        value=pairing.team.sum((each * pairing.share[mine]).sum()).item(),
+        query=torch.cat(by_query, -1),
+        document=torch.cat(by_document, -1),
+    )
+
+
+def _way_for(loss: Loss, pairing: Pairing, cells: int) -> Way:
+    if pairing.target is not None or cells <= DENSE:
+        return "dense"
+    inner = _one_direction(loss)
+    return "tiled" if isinstance(inner, Softmax) and inner.by_rows else "streamed"
+
+
+def _one_direction(loss: Loss) -> Loss:
+    return loss.loss if isinstance(loss, Symmetric) else loss
+
+
+def _before_units(embedding: Tensor, gradient: Tensor) -> Tensor:
+    """Gradient by an embedding from that by its unit vector."""
+    with torch.enable_grad():
+        leaf = embedding.float().requires_grad_()
+        (before,) = torch.autograd.grad(units(leaf), leaf, gradient)
+    return before
+
+
+def _learned(loss: Loss) -> list[Tensor]:
+    return [p for p in loss.parameters() if p.requires_grad]
+
+
+@contextlib.contextmanager
+def _gradient_added(loss: Loss, parts: int) -> Iterator[None]:
+    """Adds the gradient that the loss's parameters get inside, divided by `parts`, to what they had before."""
+    learned = _learned(loss)
+    before = [p.grad for p in learned]
+    for p in learned:
+        p.grad = torch.zeros_like(p)
+    yield
+    for p, old in zip(learned, before, strict=True):
+        assert p.grad is not None
+        p.grad = p.grad / parts + (0 if old is None else old)
+
+
+def _dense(query: Tensor, document: Tensor, loss: Loss, pairing: Pairing) -> _Part:
+    """Automatic differentiation of the whole; every process does all of it."""
+    q, d = query.requires_grad_(), document.requires_grad_()
+    with torch.enable_grad():
+        if pairing.target is not None:
+            values = (q * d[pairing.positive]).sum(-1, keepdim=True)
+            yes = torch.ones_like(values, dtype=torch.bool)
+            losses = loss(Scores(values, yes, yes, pairing.target.to(values.dtype)[:, None]))
+        else:
+            losses = loss(marked(q @ d.T, pairing.positive, pairing.doubtful))
+        if losses.requires_grad:  # a loss may be a constant (CoSENT of equal grades)
+            (losses * pairing.share).sum().backward()  # type: ignore[no-untyped-call]
+    mine, others = pairing.own_queries, pairing.own_documents
+    by_query, by_document = (torch.zeros_like(x) if x.grad is None else x.grad for x in (q, d))
+    return _Part(losses.detach()[mine], by_query[mine], by_document[others])
+
+
+def _tiled(query: Tensor, document: Tensor, loss: Loss, pairing: Pairing) -> _Part:
+    """Tiles, for losses that are functions of log-sum-exps; each process has the rows of its own queries."""
+    inner, positive, team = _one_direction(loss), pairing.positive, pairing.team
+    if not (isinstance(inner, Softmax) and inner.by_rows) or pairing.target is not None:
+        raise ValueError(f"{type(inner).__name__} is no function of one log-sum-exp per row; stream it")
+    scale = inner.scale
+    share = pairing.share.double()
+    if isinstance(loss, Symmetric):
+        owners = torch.bincount(positive, minlength=len(document)).clamp(min=1).double()
+
+        def both(at: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+            each = inner.of(at, columns[positive])  # of a document's several queries each faces its negatives alone
+            back = torch.zeros_like(columns).index_add(0, positive, each) / owners.square()
+            return (inner.of(at, rows) + back[positive]) / 2
+
+        found = both_ways(
+            query,
+            document,
+            positive,
+            both,
+            scale=float(scale),
+            weight=share,
+            doubtful=pairing.doubtful,
+            team=team,
+            counts=list(pairing.queries),
+            block=BLOCK,
+        )
+        for p in _learned(loss):  # every process has worked out all of `both`, and the sum below counts them all
+            p.grad /= team.size
+    else:
+        found = one_way(
+            query,
+            document,
+            positive,
+            lambda at, rows, _: inner.of(at, rows),
+            scale=float(scale),
+            weight=share,
+            doubtful=pairing.doubtful,
+            rows=pairing.own_queries,
+            block=BLOCK,
+        )
+    if scale.requires_grad:
+        scale.backward(found.scale.to(scale))
+    for p in _learned(loss):
+        team.sum(p.grad)
+    return _Part(found.losses, found.query, team.scatter_sum(found.document, pairing.documents))
+
+
+def _streamed(query: Tensor, document: Tensor, loss: Loss, pairing: Pairing) -> _Part:
+    """Blocks of rows under automatic differentiation, for every loss in which a row stands alone."""
+    team, share, mine = pairing.team, pairing.share, pairing.own_queries
+    if pairing.target is not None:
+        raise ValueError("graded pairs have no matrix of scores to stream")
+    symmetric = isinstance(loss, Symmetric)
+    inner = _one_direction(loss)
+    q, d = query.requires_grad_(), document.requires_grad_()
+    q.grad, d.grad = torch.zeros_like(q), torch.zeros_like(d)
+    losses = query.new_zeros(len(query), dtype=torch.float64)
+
+    def add(values: Tensor, weight: Tensor) -> Tensor:
+        if values.requires_grad:
+            (values * weight).sum().backward()  # type: ignore[no-untyped-call]
+        return values.detach().double()
+
+    for rows in _blocks(mine):
+        with torch.enable_grad():
+            scores = marked(q[rows] @ d.T, pairing.positive[rows], pairing.doubtful, rows.start)
+            losses[rows] = add(inner(scores), share[rows] / (2 if symmetric else 1))
+    if symmetric:
+        back, owners = _documents(pairing, len(document)), _owners(pairing, len(document))
+        weight = torch.zeros(len(document), device=q.device).index_add(0, pairing.positive, share) / owners
+        returned = query.new_zeros(len(document), dtype=torch.float64)
+        for columns in _blocks(pairing.own_documents):
+            with torch.enable_grad():
+                scores = back(d[columns] @ q.T, columns)
+                returned[columns] = add(inner(scores).where(scores.positive.any(-1), 0.0), weight[columns] / 2)
+        returned = team.sum(returned) / owners
+        losses = (losses + returned[pairing.positive]) / 2
+    for p in _learned(loss):
+        team.sum(p.grad)
+    return _Part(losses[mine], team.scatter_sum(q.grad, pairing.queries), team.scatter_sum(d.grad, pairing.documents))
+
+
+def _blocks(whole: slice) -> Iterator[slice]:
+    for start in range(whole.start, whole.stop, STREAMED):
+        yield slice(start, min(start + STREAMED, whole.stop))
+
+
+def _owners(pairing: Pairing, documents: int) -> Tensor:
+    """How many queries have each document as their positive; 1 where none has."""
+    return torch.bincount(pairing.positive, minlength=documents).clamp(min=1)
+
+
+def _documents(pairing: Pairing, documents: int) -> Callable[[Tensor, slice], Scores]:
+    """Marks rows of the transposed matrix: documents against queries."""
+    owned = Lookup(pairing.positive)
+    rows, columns = (
+        pairing.doubtful.cells(0, len(pairing.positive)) if pairing.doubtful is not None else (owned.place[:0],) * 2
+    )
+    doubted = Lookup(columns)
+
+    def back(values: Tensor, which: slice) -> Scores:
+        number = torch.arange(which.start, which.stop, device=values.device)
+        positive, candidate = torch.zeros_like(values, dtype=torch.bool), torch.ones_like(values, dtype=torch.bool)
+        row, spot = doubted(number)
+        candidate[row, rows[spot]] = False
+        positive[owned(number)] = True
+        return Scores(values, positive, candidate | positive)
+
+    return back
+
+
+_WAYS: dict[Way, Callable[[Tensor, Tensor, Loss, Pairing], _Part]] = {
+    "dense": _dense,
+    "tiled": _tiled,
+    "streamed": _streamed,
+}

@@ -1,0 +1,6 @@
+"""`Scores` and the ways to get them: whole (`score`), or tile by tile without ever holding q x d numbers (`tiled`)."""
+
+from embedfit.scores.cells import Doubtful, Known
+from embedfit.scores.dense import Scores, cosine, marked, paired_scores, score, units
+
+__all__ = ["Doubtful", "Known", "Scores", "cosine", "marked", "paired_scores", "score", "units"]

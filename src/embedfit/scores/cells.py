@@ -1,0 +1,125 @@
+"""Which cells of a q x d score matrix are no certain negatives, found from O(q + d) identities.
+
+A batch of 32,768 has 10^9 cells, of which identities rule out a few ten thousand. They are looked up row block by row
+block through sorted keys; no q x d comparison is ever made.
+
+Axes: q queries, d documents, n known pairs, h cells found.
+"""
+
+from __future__ import annotations
+
+__all__ = ["Doubtful", "Known"]
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from embedfit.types import Batch
+
+Cells = tuple[Int[Tensor, " h"], Int[Tensor, " h"]]
+
+
+class Lookup:
+    """Where each key stands in a vector of keys.
+
+    Args:
+        keys: may repeat.
+    """
+
+    def __init__(self, keys: Int[Tensor, " d"]) -> None:
+        self.keys, self.place = keys.long().sort(stable=True)
+
+    def __call__(self, wanted: Int[Tensor, " w"]) -> Cells:
+        """All (position in `wanted`, position in the keys) whose keys are equal."""
+        low = torch.searchsorted(self.keys, wanted.long())
+        high = torch.searchsorted(self.keys, wanted.long(), right=True)
+        row, spot = _spread(low, high - low)
+        return row, self.place[spot]
+
+
+def _spread(first: Int[Tensor, " w"], count: Int[Tensor, " w"]) -> Cells:
+    """For each i the numbers first[i], first[i] + 1, ... (count[i] of them), each beside its i."""
+    row = torch.repeat_interleave(torch.arange(len(count), device=count.device), count)
+    inside = torch.arange(len(row), device=count.device) - (count.cumsum(0) - count)[row]
+    return row, first[row] + inside
+
+
+class Known:
+    """Pairs that are known to belong together, for looking cells up by identity.
+
+    A pair (query, document) is one 64-bit key in a sorted vector: n pairs take 8 n bytes and a lookup log n, where a
+    matrix of q x d x positives would not fit.
+    """
+
+    def __init__(self, query_id: Int[Tensor, " n"], document_id: Int[Tensor, " n"]) -> None:
+        self.stride = int(document_id.max()) + 1 if document_id.numel() else 1
+        self.keys = torch.unique(query_id.long() * self.stride + document_id.long())
+
+    def documents(self, query_id: Int[Tensor, " q"]) -> Cells:
+        """All (position of the query, identity of a document known to belong to it)."""
+        keys, wanted = self.keys.to(query_id.device), query_id.long() * self.stride
+        low, high = torch.searchsorted(keys, wanted), torch.searchsorted(keys, wanted + self.stride)
+        row, spot = _spread(low, high - low)
+        return row, keys[spot] - wanted[row]
+
+    def __call__(self, query_id: Int[Tensor, " q"], document_id: Int[Tensor, " d"]) -> Bool[Tensor, "q d"]:
+        """True where the pair is known."""
+        found = torch.zeros(len(query_id), len(document_id), dtype=torch.bool, device=query_id.device)
+        row, document = self.documents(query_id)
+        at, column = Lookup(document_id)(document)
+        found[row[at], column] = True
+        return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Doubtful:
+    """The cells of a batch that are neither a query's own positive nor certain negatives.
+
+    A document is doubtful for a query when it is the same text as the query's positive or as the query itself, is of
+    the same class, or is a known positive of that query.
+
+    Attributes:
+        own: identity of each query's own positive.
+        query_id: identity of each query.
+        query_group: class of each query, -1 where there are no classes.
+        document_id: identities of the documents.
+        document_group: their classes.
+        known: pairs known to belong together, beyond this batch.
+    """
+
+    own: Int[Tensor, " q"]
+    query_id: Int[Tensor, " q"]
+    query_group: Int[Tensor, " q"]
+    document_id: Lookup
+    document_group: Lookup
+    known: Known | None = None
+
+    @staticmethod
+    def of(batch: Batch, known: Known | None = None) -> Doubtful:
+        """From the identities of a batch."""
+        return Doubtful(
+            own=batch.document_id[batch.positive],
+            query_id=batch.query_id,
+            query_group=batch.query_group,
+            document_id=Lookup(batch.document_id),
+            document_group=Lookup(batch.document_group),
+            known=known,
+        )
+
+    def cells(self, start: int, stop: int) -> Cells:
+        """Rows (counted from `start`) and columns of the doubtful cells of queries start to stop.
+
+        A cell may be named more than once, and the own positive is among them: it is the same text as itself.
+        """
+        found = [self.document_id(self.own[start:stop]), self.document_id(self.query_id[start:stop])]
+        grouped = (self.query_group[start:stop] >= 0).nonzero()[:, 0]
+        if len(grouped):
+            row, column = self.document_group(self.query_group[start:stop][grouped])
+            found.append((grouped[row], column))
+        if self.known is not None:
+            row, document = self.known.documents(self.query_id[start:stop])
+            at, column = self.document_id(document)
+            found.append((row[at], column))
+        return torch.cat([row for row, _ in found]), torch.cat([column for _, column in found])

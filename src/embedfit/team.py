@@ -1,0 +1,113 @@
+"""The processes that train one model together. Everything they exchange goes through here.
+
+The library never starts processes: it looks whether `torch.distributed` has been initialised, by torchrun, Ray,
+Accelerate, Slurm or the caller, and joins in. One process alone exchanges nothing.
+
+Axes: n rows of all processes together, m rows of this one.
+"""
+
+from __future__ import annotations
+
+__all__ = ["ALONE", "Team", "team_of_this_process"]
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from jaxtyping import Shaped
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Team:
+    """This process among the others.
+
+    Attributes:
+        rank: number of this process, from 0.
+        size: how many there are.
+        group: process group; None for the default one.
+    """
+
+    rank: int = 0
+    size: int = 1
+    group: Any = None
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes files and speaks to the user."""
+        return self.rank == 0
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Sum over all processes, in place."""
+        if self.size > 1:
+            dist.all_reduce(values, op=dist.ReduceOp.SUM, group=self.group)
+        return values
+
+    def max(self, values: Tensor) -> Tensor:
+        """Greatest value over all processes; the input stays as it is."""
+        if self.size == 1:
+            return values
+        values = values.clone()
+        dist.all_reduce(values, op=dist.ReduceOp.MAX, group=self.group)
+        return values
+
+    def gather(self, rows: Shaped[Tensor, "m *rest"], counts: Sequence[int]) -> Shaped[Tensor, "n *rest"]:
+        """The rows of all processes, in the order of their ranks; no gradient flows back.
+
+        Args:
+            rows: of this process.
+            counts: rows of each process.
+        """
+        if self.size == 1:
+            return rows
+        longest = max(counts)
+        mine = rows.new_zeros((longest, *rows.shape[1:]))
+        mine[: len(rows)] = rows
+        out = rows.new_empty((self.size * longest, *rows.shape[1:]))
+        dist.all_gather_into_tensor(out, mine, group=self.group)
+        if all(count == longest for count in counts):
+            return out
+        return torch.cat([part[:count] for part, count in zip(out.split(longest), counts, strict=True)])
+
+    def scatter_sum(self, rows: Shaped[Tensor, "n *rest"], counts: Sequence[int]) -> Shaped[Tensor, "m *rest"]:
+        """Rows of this process, summed over all processes; the counterpart of `gather`.
+
+        Args:
+            rows: every process's contribution to the rows of all.
+            counts: rows of each process.
+        """
+        if self.size == 1:
+            return rows
+        longest = max(counts)
+        parts = rows.split(list(counts))
+        padded = rows.new_zeros((self.size * longest, *rows.shape[1:]))
+        for rank, part in enumerate(parts):
+            padded[rank * longest : rank * longest + len(part)] = part
+        out = rows.new_empty((longest, *rows.shape[1:]))
+        dist.reduce_scatter_tensor(out, padded, op=dist.ReduceOp.SUM, group=self.group)
+        return out[: counts[self.rank]]
+
+    def tell(self, value: Any) -> Any:
+        """What the first process says, on every process."""
+        if self.size == 1:
+            return value
+        said = [value]
+        dist.broadcast_object_list(said, src=0, group=self.group)
+        return said[0]
+
+    def wait(self) -> None:
+        """Until all processes have come here."""
+        if self.size > 1:
+            dist.barrier(group=self.group)
+
+
+ALONE = Team()
+
+
+def team_of_this_process() -> Team:
+    """The default process group, where one has been initialised; else this process alone."""
+    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+        return Team(rank=dist.get_rank(), size=dist.get_world_size())
+    return ALONE
