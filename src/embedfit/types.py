@@ -97,3 +97,20 @@ class Batch:
 
     def __len__(self) -> int:
         return self.query_id.numel()
+
+    def reordered(self, queries: Int[Tensor, " q"], documents: Int[Tensor, " d"]) -> Batch:
+        """The same batch with its queries and documents in other orders; what belongs together stays so."""
+        place = torch.empty_like(documents)
+        place[documents] = torch.arange(len(documents), device=documents.device)
+        return Batch(
+            query=self.query.select(queries),
+            document=self.document.select(documents),
+            positive=place[self.positive[queries]],
+            query_id=self.query_id[queries],
+            document_id=self.document_id[documents],
+            query_group=self.query_group[queries],
+            document_group=self.document_group[documents],
+            weight=self.weight[queries],
+            target=None if self.target is None else self.target[queries],
+            rows=self.rows[queries],
+        )

@@ -18,6 +18,7 @@ from little import left_behind, recipe, rows, setup
 import embedfit as ef
 from embedfit.engine import checkpoint
 from embedfit.engine.checkpoint import Checkpoint
+from embedfit.engine.embed import seeded
 from embedfit.engine.fit import fit
 from embedfit.engine.journal import Journal
 from embedfit.errors import EmbedfitError, RunError
@@ -162,7 +163,7 @@ def test_a_checkpoint_of_another_version_is_refused(tmp_path: Path, monkeypatch:
 
 def test_random_numbers_depend_on_seed_and_step_alone() -> None:
     def drawn(seed: int, step: int) -> list[float]:
-        with checkpoint.seeded(seed, step):
+        with seeded(seed, step):
             return torch.rand(4).tolist()
 
     before = torch.get_rng_state()

@@ -2,21 +2,19 @@
 
 Tensors are stored under "part/key"; plain values (step, best metric, chosen settings) travel as JSON in the header.
 Nothing is pickled. Random states are not stored because there are none: every random choice follows from
-(seed, step), see `seeded`.
+(seed, step, micro-batch), see `embed.seeded`.
 """
 
 from __future__ import annotations
 
-__all__ = ["Checkpoint", "load", "save", "seeded", "values_of"]
+__all__ = ["Checkpoint", "load", "save", "values_of"]
 
-import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -89,16 +87,3 @@ def values_of(path: Path) -> dict[str, Any]:
     if version != VERSION:
         raise RunError(f"'{path}' was written by another version of embedfit", hint=hint)
     return dict(values)
-
-
-@contextlib.contextmanager
-def seeded(seed: int, step: int) -> Iterator[None]:
-    """Random numbers that depend on (seed, step) alone; the caller's random state is put back afterwards.
-
-    This makes a resumed run equal to an undisturbed one without storing generator states, and lets an experiment
-    replay any single step.
-    """
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(((seed * 1_000_003 + step) * 0x9E3779B97F4A7C15) % 2**63)
-        yield

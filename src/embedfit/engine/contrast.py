@@ -176,9 +176,12 @@ def _gradient_added(loss: Loss, parts: int) -> Iterator[None]:
     for p in learned:
         p.grad = torch.zeros_like(p)
     yield
-    for p, old in zip(learned, before, strict=True):
-        assert p.grad is not None
-        p.grad = p.grad / parts + (0 if old is None else old)
+    for p, gradient, old in zip(learned, _gradients(loss), before, strict=True):
+        p.grad = gradient / parts if old is None else old + gradient / parts
+
+
+def _gradients(loss: Loss) -> list[Tensor]:
+    return [p.grad for p in _learned(loss) if p.grad is not None]
 
 
 def _dense(query: Tensor, document: Tensor, loss: Loss, pairing: Pairing) -> _Part:
@@ -192,7 +195,7 @@ def _dense(query: Tensor, document: Tensor, loss: Loss, pairing: Pairing) -> _Pa
         else:
             losses = loss(marked(q @ d.T, pairing.positive, pairing.doubtful))
         if losses.requires_grad:  # a loss may be a constant (CoSENT of equal grades)
-            (losses * pairing.share).sum().backward()  # type: ignore[no-untyped-call]
+            (losses * pairing.share).sum().backward()
     mine, others = pairing.own_queries, pairing.own_documents
     by_query, by_document = (torch.zeros_like(x) if x.grad is None else x.grad for x in (q, d))
     return _Part(losses.detach()[mine], by_query[mine], by_document[others])
@@ -225,8 +228,8 @@ def _tiled(query: Tensor, document: Tensor, loss: Loss, pairing: Pairing) -> _Pa
             counts=list(pairing.queries),
             block=BLOCK,
         )
-        for p in _learned(loss):  # every process has worked out all of `both`, and the sum below counts them all
-            p.grad /= team.size
+        for gradient in _gradients(loss):  # every process has worked out all of `both`, and the sum below counts all
+            gradient /= team.size
     else:
         found = one_way(
             query,
@@ -241,8 +244,8 @@ def _tiled(query: Tensor, document: Tensor, loss: Loss, pairing: Pairing) -> _Pa
         )
     if scale.requires_grad:
         scale.backward(found.scale.to(scale))
-    for p in _learned(loss):
-        team.sum(p.grad)
+    for gradient in _gradients(loss):
+        team.sum(gradient)
     return _Part(found.losses, found.query, team.scatter_sum(found.document, pairing.documents))
 
 
@@ -259,7 +262,7 @@ def _streamed(query: Tensor, document: Tensor, loss: Loss, pairing: Pairing) -> 
 
     def add(values: Tensor, weight: Tensor) -> Tensor:
         if values.requires_grad:
-            (values * weight).sum().backward()  # type: ignore[no-untyped-call]
+            (values * weight).sum().backward()
         return values.detach().double()
 
     for rows in _blocks(mine):
@@ -276,8 +279,8 @@ def _streamed(query: Tensor, document: Tensor, loss: Loss, pairing: Pairing) -> 
                 returned[columns] = add(inner(scores).where(scores.positive.any(-1), 0.0), weight[columns] / 2)
         returned = team.sum(returned) / owners
         losses = (losses + returned[pairing.positive]) / 2
-    for p in _learned(loss):
-        team.sum(p.grad)
+    for gradient in _gradients(loss):
+        team.sum(gradient)
     return _Part(losses[mine], team.scatter_sum(q.grad, pairing.queries), team.scatter_sum(d.grad, pairing.documents))
 
 

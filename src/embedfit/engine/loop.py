@@ -13,7 +13,7 @@ from torch import Tensor
 
 from embedfit.data.batches import batch, rows_of
 from embedfit.data.examples import Examples
-from embedfit.engine.checkpoint import Checkpoint, seeded
+from embedfit.engine.checkpoint import Checkpoint
 from embedfit.engine.step import Objective, Step, train_step
 from embedfit.errors import NonFiniteLossError
 from embedfit.optim import Average, Group, Optimiser, factor
@@ -170,8 +170,7 @@ def train(
         if best.waited >= plan.patience:  # here, because a resumed run may already have come to its end
             break
         rate = plan.learning_rate * factor(number, total=plan.steps, warmup=plan.warmup, kind=plan.schedule)
-        with seeded(plan.seed, number):
-            step = train_step(objective, material.batch_of(number, plan), number=number)
+        step = train_step(objective, material.batch_of(number, plan), number=number, seed=plan.seed)
         norm = clipped(optimiser, plan, step)
         optimiser.step(rate)
         average.update()

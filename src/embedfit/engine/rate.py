@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from embedfit.data.batches import order, rows_of
-from embedfit.engine.checkpoint import seeded
 from embedfit.engine.loop import Material, Plan
 from embedfit.engine.step import Objective, loss_of, train_step
 from embedfit.errors import NonFiniteLossError
@@ -115,8 +114,8 @@ def _trial(objective: Objective, material: Material, learned: Tensor, groups: li
         rate = plan.learning_rate * factor(number, total=plan.steps, warmup=max(1, plan.steps // 10), kind="linear")
         rows = learned[rows_of(number, len(learned), batch_size=plan.batch_size, seed=plan.seed)]
         try:
-            with seeded(plan.seed, number):
-                train_step(objective, material.batch_with(rows, plan, draw=number), number=number)
+            batch = material.batch_with(rows, plan, draw=number)
+            train_step(objective, batch, number=number, seed=plan.seed)
         except NonFiniteLossError:
             return False
         if not math.isfinite(optimiser.clip(plan.max_gradient_norm)):

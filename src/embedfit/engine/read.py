@@ -17,9 +17,7 @@ def read_step(step: Step, optimiser: Optimiser) -> dict[str, float]:
         "query/mean_direction": embedding.mean_direction(step.query),
     }
     if step.batch.target is None:
-        summary = score.similarity_summary(step.scores)
-        readings |= {k: summary[k] for k in ("positive/mean", "negative/mean", "negative/max") if k in summary}
-        readings["in_batch/recall@1"] = score.in_batch_recall(step.scores)
+        readings |= score.outlook(step.query, step.document, step.pairing.positive, step.pairing.doubtful)
     return readings
 
 

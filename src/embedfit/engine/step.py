@@ -4,105 +4,97 @@ from __future__ import annotations
 
 __all__ = ["Objective", "Step", "loss_of", "train_step"]
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from embedfit.engine.contrast import Contrast, Pairing, contrast
+from embedfit.engine.embed import Side, deal
+from embedfit.engine.exchange import sum_gradients
 from embedfit.errors import NonFiniteLossError
 from embedfit.losses import Loss
-from embedfit.scores import Known, Scores, paired_scores, score
+from embedfit.scores import Doubtful, Known
+from embedfit.team import ALONE, Team
 from embedfit.towers import TwoTower
 from embedfit.types import Batch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objective:
-    """What a step minimises.
+    """What a step minimises, and with what.
 
     Attributes:
         model: the towers.
         loss: scores to one number per query.
         known: pairs known to belong together beyond the batch, never used as negatives.
         precision: arithmetic of the towers; scores and loss are fp32 whatever it is.
+        memory: bytes that activations may take; what does not fit is worked out twice.
+        team: the processes that share each batch.
     """
 
     model: TwoTower
     loss: Loss
     known: Known | None = None
     precision: torch.dtype = torch.float32
+    memory: float = math.inf
+    team: Team = ALONE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """What a probe may see of one training step; all tensors are detached.
+    """What a probe may see of one training step; all tensors are detached and cover all processes.
 
     Attributes:
         number: counted from 0.
-        batch: what went in.
+        batch: what went in, in the order of the embeddings.
+        pairing: what belongs together in it.
         query: embeddings of the queries, not normalised.
         document: embeddings of the documents, not normalised.
-        scores: their cosines.
-        losses: one per query.
-        loss: their weighted mean.
+        losses: one per query of this process.
+        loss: weighted mean of the losses.
     """
 
     number: int
     batch: Batch
+    pairing: Pairing
     query: Float[Tensor, "q e"]
     document: Float[Tensor, "d e"]
-    scores: Scores
-    losses: Float[Tensor, " q"]
+    losses: Float[Tensor, " own_q"]
     loss: float
 
 
-def _forward(objective: Objective, batch: Batch) -> tuple[Tensor, Tensor, Scores, Tensor, Tensor]:
-    device = batch.weight.device.type
-    with torch.autocast(device, dtype=objective.precision, enabled=objective.precision != torch.float32):
-        query = objective.model.query(batch.query).float()
-        document = objective.model.document(batch.document).float()
-    scores = _score(query, document, batch, objective.known)
-    losses = objective.loss(scores)
-    parts = objective.model.query.parts
-    if parts > 1:  # an ensemble in one vector: each part is trained as an embedding of its own
-        pairs = zip(query.chunk(parts, dim=-1), document.chunk(parts, dim=-1), strict=True)
-        losses = sum(objective.loss(_score(q, d, batch, objective.known)) for q, d in pairs) / parts
-    mean = (losses * batch.weight).sum() / batch.weight.sum().clamp(min=torch.finfo(torch.float32).tiny)
-    return query, document, scores, losses, mean
-
-
-def _score(query: Tensor, document: Tensor, batch: Batch, known: Known | None) -> Scores:
-    if batch.target is not None:
-        return paired_scores(query, document, batch.target)
-    return score(query, document, batch, known)
-
-
-def train_step(objective: Objective, batch: Batch, *, number: int) -> Step:
+def train_step(objective: Objective, batch: Batch, *, number: int, seed: int = 0) -> Step:
     """Leave the gradient of one batch in the parameters.
+
+    Args:
+        objective: what is minimised.
+        batch: of all processes; the same on each.
+        number: of the step, from 0.
+        seed: of the run; with the number it decides dropout.
 
     Raises:
         NonFiniteLossError: the loss is NaN or infinite; no gradient has been computed and the weights are untouched.
     """
-    query, document, scores, losses, mean = _forward(objective, batch)
-    if not bool(torch.isfinite(mean)):
-        bad = batch.rows[~torch.isfinite(losses)].tolist()
-        raise NonFiniteLossError(
-            f"the loss of step {number} is {mean.item()}, in {len(bad)} of {len(losses)} examples, rows {bad[:5]}; "
-            f"largest entry of a query embedding {float(query.detach().abs().max()):.3g}",
-            rows=bad or batch.rows.tolist(),
-            hint="the weights are still those of the step before: lower optim.learning_rate, or look at these rows",
-        )
-    mean.backward()
-    seen = Scores(scores.values.detach(), scores.positive, scores.candidate, scores.target)
+    batch, queries, documents, pairing = _divided(objective, batch, (seed, number))
+    team = objective.team
+    query = team.gather(queries.forward(), pairing.queries)
+    document = team.gather(documents.forward(), pairing.documents)
+    found = contrast(query, document, objective.loss, pairing, parts=objective.model.query.parts)
+    _check_finite(found, objective, pairing, batch, query, number)
+    queries.backward(found.query)
+    documents.backward(found.document)
+    sum_gradients(objective.model, team)
     return Step(
         number=number,
         batch=batch,
-        query=query.detach(),
-        document=document.detach(),
-        scores=seen,
-        losses=losses.detach(),
-        loss=mean.item(),
+        pairing=pairing,
+        query=query,
+        document=document,
+        losses=found.losses,
+        loss=found.value,
     )
 
 
@@ -111,7 +103,67 @@ def loss_of(objective: Objective, batch: Batch) -> float:
     """The loss of a batch in evaluation mode, without gradient; the towers' mode is restored."""
     was = objective.model.training
     objective.model.eval()
+    learned = {p: p.grad for p in objective.loss.parameters()}
     try:
-        return _forward(objective, batch)[-1].item()
+        _, queries, documents, pairing = _divided(objective, batch, None)
+        query = objective.team.gather(queries.forward(), pairing.queries)
+        document = objective.team.gather(documents.forward(), pairing.documents)
+        return contrast(query, document, objective.loss, pairing, parts=objective.model.query.parts).value
     finally:
         objective.model.train(was)
+        for p, gradient in learned.items():
+            p.grad = gradient
+
+
+def _divided(objective: Objective, batch: Batch, seed: tuple[int, int] | None) -> tuple[Batch, Side, Side, Pairing]:
+    """The batch in the order of the processes, this process's queries and documents, and what belongs together."""
+    team, model = objective.team, objective.model
+    of_query = deal(batch.query.lengths, model.query.micro, team)
+    of_document = deal(batch.document.lengths, model.document.micro, team)
+    if team.size > 1:
+        batch = batch.reordered(of_query.order, of_document.order)
+    pairing = Pairing(
+        positive=batch.positive,
+        weight=batch.weight,
+        doubtful=None if batch.target is not None else Doubtful.of(batch, objective.known),
+        target=batch.target,
+        queries=of_query.counts,
+        documents=of_document.counts,
+        team=team,
+    )
+    own_q = torch.arange(pairing.own_queries.start, pairing.own_queries.stop)
+    own_d = torch.arange(pairing.own_documents.start, pairing.own_documents.stop)
+    query = Side(
+        tower=model.query,
+        tokens=batch.query if team.size == 1 else batch.query.select(own_q),
+        deal=of_query,
+        seed=None if seed is None else (*seed, 0),
+        precision=objective.precision,
+        memory=objective.memory / 2,
+    )
+    document = replace(
+        query,
+        tower=model.document,
+        tokens=batch.document if team.size == 1 else batch.document.select(own_d),
+        deal=of_document,
+        seed=None if seed is None else (*seed, 1),
+        kept={},
+    )
+    return batch, query, document, pairing
+
+
+def _check_finite(
+    found: Contrast, objective: Objective, pairing: Pairing, batch: Batch, query: Tensor, number: int
+) -> None:
+    if math.isfinite(found.value):
+        return
+    for p in objective.loss.parameters():
+        p.grad = None
+    losses = objective.team.gather(found.losses, pairing.queries)
+    bad = batch.rows[~torch.isfinite(losses)].tolist()
+    raise NonFiniteLossError(
+        f"the loss of step {number} is {found.value}, in {len(bad)} of {len(losses)} examples, rows {bad[:5]}; "
+        f"largest entry of a query embedding {float(query.abs().max()):.3g}",
+        rows=bad or batch.rows.tolist(),
+        hint="the weights are still those of the step before: lower optim.learning_rate, or look at these rows",
+    )

@@ -5,13 +5,13 @@ Axes: q queries, k candidate documents of each query.
 
 from __future__ import annotations
 
-__all__ = ["in_batch_recall", "masked_share", "pair_z", "similarity_summary"]
+__all__ = ["in_batch_recall", "masked_share", "outlook", "pair_z", "similarity_summary"]
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from embedfit.scores import Scores
+from embedfit.scores import Doubtful, Scores, marked, units
 
 
 @torch.no_grad()
@@ -44,6 +44,44 @@ def in_batch_recall(scores: Scores) -> float:
     rival = scores.values.masked_fill(scores.positive | ~scores.candidate, -torch.inf).amax(-1)
     judged = scores.positive.any(-1)
     return float((positive > rival)[judged].double().mean()) if bool(judged.any()) else float("nan")
+
+
+@torch.no_grad()
+def outlook(
+    query: Float[Tensor, "q e"],
+    document: Float[Tensor, "d e"],
+    positive: Int[Tensor, " q"],
+    doubtful: Doubtful | None = None,
+    block: int = 1024,
+) -> dict[str, float]:
+    """How far the positives of a batch stand out, block by block of its queries.
+
+    Args:
+        query: embeddings of the queries, of any length.
+        document: embeddings of the documents.
+        positive: position among the documents of each query's own positive.
+        doubtful: cells that are no certain negatives.
+        block: queries looked at together.
+
+    Returns:
+        `positive/mean`, `in_batch/recall@1`, and where there is a certain negative `negative/mean`, `negative/max`.
+    """
+    unit_q, unit_d = units(query), units(document)
+    own = sum_of = count = hits = 0.0
+    highest = -float("inf")
+    for start in range(0, len(unit_q), block):
+        rows = slice(start, start + block)
+        scores = marked(unit_q[rows] @ unit_d.T, positive[rows], doubtful, start)
+        summary = similarity_summary(scores)
+        part = len(scores.values)
+        negatives = float((scores.candidate & ~scores.positive).sum())
+        own += part * summary["positive/mean"]
+        hits += part * in_batch_recall(scores)
+        if negatives:
+            sum_of, count = sum_of + negatives * summary["negative/mean"], count + negatives
+            highest = max(highest, summary["negative/max"])
+    found = {"positive/mean": own / len(unit_q), "in_batch/recall@1": hits / len(unit_q)}
+    return found | ({"negative/mean": sum_of / count, "negative/max": highest} if count else {})
 
 
 @torch.no_grad()

@@ -75,7 +75,7 @@ class _Tiles:
     block: int
 
     def __iter__(self) -> Iterator[tuple[slice, Tensor, tuple[Tensor, Tensor], Tensor]]:
-        """Yields (rows counted from the first of this process, logits with only negatives finite, own cells, own logits).
+        """Yields (rows counted from this process's first, logits with only negatives finite, own cells, own logits).
 
         The logits lie in a buffer that the next block overwrites.
         """
@@ -143,7 +143,7 @@ class _Products:
 
 
 def _derivatives(losses: Tensor, weight: Tensor, leaves: list[Tensor]) -> None:
-    (losses * weight).sum().backward()  # type: ignore[no-untyped-call]
+    (losses * weight).sum().backward()
     for leaf in leaves:
         if leaf.grad is None:  # a loss may not look at all of them
             leaf.grad = torch.zeros_like(leaf)

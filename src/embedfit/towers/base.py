@@ -27,11 +27,14 @@ class Tower(nn.Module, ABC):
         max_tokens: longer texts are cut here.
         parts: the embedding is so many embeddings of equal size end to end, each trained as one of its own (an ensemble
             in one vector); 1 for most towers.
+        micro: texts that are embedded at once while training; more texts of a step than that are embedded in turn, each
+            such micro-batch with random numbers of its own.
     """
 
     dimension: int
     max_tokens: int
     parts: int = 1
+    micro: int = 256
 
     @abstractmethod
     def tokenize(self, texts: Sequence[str]) -> Tokens:
@@ -43,4 +46,4 @@ class Tower(nn.Module, ABC):
 
     @abstractmethod
     def token_counts(self, texts: Sequence[str]) -> list[int]:
-        """How many tokens each text has before it is cut (to count truncation)."""
+        """How many tokens each text has before it is cut (to count truncation); at least so many for huge texts."""

@@ -1,4 +1,4 @@
-"""`Encoder`: a Hugging Face model, pooled. Texts run in chunks of similar length, so that padding is nearly nil."""
+"""`Encoder`: a Hugging Face model, pooled. No padding where the model can be packed, next to none where it cannot."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from embedfit.towers import tokenizer as subwords
 from embedfit.towers.base import Tower
+from embedfit.towers.dropout import replace_dropout
+from embedfit.towers.packed import can_pack, join, pack, positions
 from embedfit.types import Tokens
 
 Pooling = Literal["cls", "max", "mean", "lasttoken"]
@@ -38,6 +40,10 @@ class Kept:
 class Encoder(Tower):
     """A transformer, pooling over its last hidden states, then dense layers.
 
+    Texts stand end to end in one row (see `embedfit.towers.packed`); a model of a family that cannot be packed runs on
+    rectangles of texts of similar length. In evaluation mode equal texts of a call run once. While training each has
+    dropout of its own, as if it were the only one.
+
     Args:
         model: a Hugging Face model: ids and attention mask in, last hidden states first in its output.
         tokenizer: its sub-words with the template of special tokens; truncation is set to `max_tokens`.
@@ -51,8 +57,12 @@ class Encoder(Tower):
         prompt: put before every text, as some models were trained to expect.
     """
 
+    micro: int = 32
     chunk: int = 32
-    """Texts that share one rectangle of token ids. Fewer means less padding and more calls."""
+    """Texts that share one rectangle of token ids, for models that cannot be packed. Fewer means less padding and more
+    calls."""
+    row: int = 16_384
+    """Tokens of a packed row at most, unless one text has more; bounds the memory of a pass without gradient."""
 
     def __init__(
         self,
@@ -79,6 +89,10 @@ class Encoder(Tower):
         words = model.get_input_embeddings()  # type: ignore[operator]
         if isinstance(words, nn.Embedding):
             words.sparse = True
+        replace_dropout(model)
+        self.packed = can_pack(model)
+        if self.packed:
+            join(model)
         config: Any = model.config
         self._padding = 0 if config.pad_token_id is None else int(config.pad_token_id)
 
@@ -110,24 +124,77 @@ class Encoder(Tower):
 
     def forward(self, tokens: Tokens) -> Float[Tensor, "n e"]:
         """One embedding per text; the same as one padded pass up to rounding, for a fraction of its padding."""
+        if self.training:
+            return self._forward(tokens)
+        first, place = _distinct(tokens)
+        return self._forward(tokens) if len(first) == len(tokens) else self._forward(tokens.select(first))[place]
+
+    def _forward(self, tokens: Tokens) -> Float[Tensor, "n e"]:
         order = tokens.lengths.argsort(stable=True)
         # A text without any token (a tokeniser without special tokens, an empty text) has nothing to attend to.
         order = order[int((tokens.lengths == 0).sum()) :]
         out = torch.zeros(len(tokens), self.dimension, device=tokens.ids.device)
         if not len(order):
             return out
-        done = torch.cat([self._pooled(tokens.select(rows)) for rows in order.split(self.chunk)])
+        if self.packed:
+            done = torch.cat([self._row(tokens.select(rows)) for rows in _rows(order, tokens.lengths, self.row)])
+        else:
+            done = torch.cat([self._rectangle(tokens.select(rows)) for rows in order.split(self.chunk)])
         return out.index_copy(0, order, self.head(done).float())
 
     def _with_prompt(self, texts: Sequence[str]) -> Sequence[str]:
         return [self.prompt + text for text in texts] if self.prompt else texts
 
-    def _pooled(self, tokens: Tokens) -> Float[Tensor, "m h"]:
+    def _row(self, tokens: Tokens) -> Float[Tensor, "m h"]:
+        states = self.model(
+            input_ids=tokens.ids.long()[None],
+            position_ids=positions(tokens, self.model.config)[None],
+            packing=pack(tokens),
+            return_dict=True,
+        )[0][0]
+        return torch.cat([_pool_row(states, tokens, how) for how in self.pooling], dim=1)
+
+    def _rectangle(self, tokens: Tokens) -> Float[Tensor, "m h"]:
         # Filled up on the right, default positions (0, 1, 2, ...) are right for every text; the id does not matter
         # where the mask is zero, except to models that count positions from it, so it is the model's own.
-        mask = tokens.mask()
-        states = self.model(input_ids=tokens.padded(self._padding), attention_mask=mask.long(), return_dict=True)[0]
+        mask, ids = tokens.mask(), tokens.padded(self._padding).long()
+        states = self.model(input_ids=ids, attention_mask=mask.long(), return_dict=True)[0]
         return torch.cat([_pool(states, mask, how) for how in self.pooling], dim=1)
+
+
+def _distinct(tokens: Tokens) -> tuple[Int[Tensor, " u"], Int[Tensor, " n"]]:
+    """First text of each kind, and which of these each text equals."""
+    ids, seen = tokens.ids.cpu().numpy(), dict[bytes, int]()
+    ends = tokens.lengths.cumsum(0).tolist()
+    place = [seen.setdefault(ids[a:b].tobytes(), len(seen)) for a, b in zip([0, *ends], ends, strict=False)]
+    first = {kind: i for i, kind in reversed(list(enumerate(place)))}
+    device = tokens.ids.device
+    return (
+        torch.tensor([first[kind] for kind in range(len(seen))], dtype=torch.long, device=device),
+        torch.tensor(place, dtype=torch.long, device=device),
+    )
+
+
+def _rows(order: Int[Tensor, " n"], lengths: Int[Tensor, " all"], most: int) -> Sequence[Int[Tensor, " m"]]:
+    """Cut into runs of about so many tokens."""
+    run = lengths[order].cumsum(0).sub(1) // most
+    return order.split(torch.unique_consecutive(run, return_counts=True)[1].tolist())
+
+
+def _pool_row(states: Float[Tensor, "t h"], tokens: Tokens, how: Pooling) -> Float[Tensor, "m h"]:
+    starts = tokens.starts()
+    if how == "cls":
+        return states[starts]
+    if how == "lasttoken":
+        return states[starts + tokens.lengths - 1]
+    text = torch.arange(len(tokens), device=states.device).repeat_interleave(tokens.lengths)
+    shape = (len(tokens), states.shape[1])
+    if how == "max":
+        return states.new_zeros(shape).scatter_reduce(
+            0, text[:, None].expand_as(states), states, "amax", include_self=False
+        )
+    total = torch.zeros(shape, device=states.device).index_add(0, text, states.float())
+    return total / tokens.lengths[:, None]
 
 
 def _pool(states: Float[Tensor, "m t h"], mask: Bool[Tensor, "m t"], how: Pooling) -> Float[Tensor, "m h"]:

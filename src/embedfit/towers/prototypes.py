@@ -29,6 +29,7 @@ class Prototypes(Tower):
     """
 
     max_tokens = 1
+    micro = 1 << 16  # looked up, not computed: a call costs more than its rows
 
     def __init__(self, labels: Sequence[str], table: Float[Tensor, "c e"], *, parts: int = 1) -> None:
         super().__init__()
