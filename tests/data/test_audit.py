@@ -237,6 +237,14 @@ def test_truncation_is_told_from_a_token_counter() -> None:
         audit(_classes(rows), max_tokens=0, token_counts=lambda texts: [1] * len(texts))
 
 
+def test_the_length_of_a_huge_text_is_said_to_be_the_least_it_can_be() -> None:
+    rows = [("one two", "x"), ("word " * 20_000, "y")]
+    found = audit(_classes(rows), max_tokens=8, token_counts=lambda texts: [min(9, len(t.split())) for t in texts])
+    assert "longest at least 9" in _finding(found, "truncated_texts").sentence
+    small = audit(_classes([rows[0], ("word " * 9, "y")]), max_tokens=8, token_counts=lambda ts: [len(t) for t in ts])
+    assert "longest 45" in _finding(small, "truncated_texts").sentence
+
+
 def test_far_longer_texts_and_texts_without_letters_are_shown() -> None:
     found = audit(_classes([("short", "x")] * 20 + [("long " * 500, "y"), ("42 - 17", "y"), ("", "x")]))
     assert _finding(found, "long_outliers").examples[0] == {"row": 20, "characters": 2500} | {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import polars as pl
 import pytest
 from worlds import classes, collection
 
-from embedfit.evaluate.baselines import graded_baseline, lexical_scorer, svm_scorer, tfidf
+from embedfit.evaluate.baselines import CHARACTERS, graded_baseline, lexical_scorer, svm_scorer, tfidf
 from embedfit.evaluate.retrieval import rank_task
 from embedfit.evaluate.tasks import task_of
 from embedfit.metrics import measure, spearman
@@ -40,6 +41,22 @@ def test_texts_without_words_are_no_error(texts):
     rows = tfidf(texts)([*texts, "unseen"])
     assert rows.shape[0] == 3
     assert np.isfinite(rows.sum())
+
+
+def test_a_megabyte_in_one_cell_costs_no_more_than_ten_pages():
+    short = ["reset my password", "close the account"]
+    for text in ("".join(chr(0x4E00 + i * 7919 % 3_000) for i in range(1_000_000)), "word " * 200_000, "a" * 1_000_000):
+        start = time.process_time()
+        rows = tfidf([*short, text])([*short, text])
+        assert time.process_time() - start < 1.5  # 0.5 s at most; the whole text takes 20 s
+        assert (rows != tfidf([*short, text[:CHARACTERS]])([*short, text[:CHARACTERS]])).nnz == 0
+
+
+def test_ten_pages_are_read_to_their_end():
+    long = "word " * (CHARACTERS // 5 - 2) + "the end"
+    assert len(long) <= CHARACTERS
+    rows = tfidf([long, "word of another"])
+    assert (rows(["the end"]) @ rows([long]).T).toarray().item() > 0
 
 
 def test_without_a_common_feature_a_query_scores_every_candidate_alike_and_is_missed():

@@ -12,6 +12,7 @@ from small_towers import TEXTS, Make
 from embedfit.errors import ModelError
 from embedfit.towers import Ngram, TwoTower, build
 from embedfit.towers.features import Features
+from embedfit.towers.ngram import CHARACTERS
 
 
 def ngram(make: Make, **sizes: object) -> Ngram:
@@ -146,3 +147,50 @@ def test_fifteen_thousand_texts_are_tokenised_in_seconds(make: Make) -> None:
     start = time.process_time()
     tower.tokenize(texts)
     assert time.process_time() - start < 10  # about 2 s; a quadratic slip would take minutes
+
+
+HUGE = 1_000_000
+SHAPES = {
+    "words": "".join(f"word{i} " for i in range(HUGE // 8))[:HUGE],
+    "one word": "ab" * (HUGE // 2),
+    "Chinese": "".join(chr(0x4E00 + i * 7919 % 3_000) for i in range(HUGE)),
+    "symbols": "\U0001f600 " * (HUGE // 2),
+    "nothing": " ?" * (HUGE // 2),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_megabyte_in_one_cell_is_read_to_a_bound_in_a_moment_and_counts_as_cut(make: Make, shape: str) -> None:
+    tower, text = ngram(make), SHAPES[shape]
+    start = time.process_time()
+    counts, ids = tower.token_counts([text, TEXTS[0]]), tower.tokenize([text]).ids
+    assert time.process_time() - start < 4  # 0.3 s, types checked 1.5 s; the whole text takes ten times as long
+    assert torch.equal(ids, tower.tokenize([text[:CHARACTERS]]).ids)
+    assert counts[0] > tower.max_tokens >= counts[1]
+
+
+def test_features_are_learned_from_what_is_read() -> None:
+    text = SHAPES["one word"]
+    whole, cut = (build("ngram", [*TEXTS, one]) for one in (text, text[:CHARACTERS]))
+    assert isinstance(whole, Ngram)
+    assert isinstance(cut, Ngram)
+    assert whole.vocabulary == cut.vocabulary
+
+
+def test_texts_within_the_bound_are_read_to_their_end(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "".join(f"word{i % 90} " for i in range(CHARACTERS))[: CHARACTERS - 7] + " theend"
+    bound = ngram(make)
+    ids, counts = bound.tokenize([text]).ids, bound.token_counts([text])
+    monkeypatch.setattr("embedfit.towers.ngram.CHARACTERS", 10**9)
+    assert torch.equal(ids, bound.tokenize([text]).ids)
+    assert counts == bound.token_counts([text])
+    assert torch.isin(bound.tokenize(["theend"]).ids[-1], ids)
+
+
+def test_who_keeps_more_features_reads_more_characters(make: Make) -> None:
+    text = "word " * (CHARACTERS // 5) + "theend"
+    short, long = ngram(make), ngram(make, max_tokens=CHARACTERS)
+    end = short.tokenize(["theend"]).ids
+    assert not torch.isin(end, short.tokenize([text]).ids).all()
+    assert torch.isin(end, long.tokenize([text]).ids).all()
+    assert long.token_counts([text]) == long.tokenize([text]).lengths.tolist()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+import time
 from random import Random
 
 import pytest
@@ -49,6 +51,35 @@ def test_a_token_of_an_unspaced_script_has_two_characters_at_most() -> None:
     assert max(len(token) for token in tokenizer.get_vocab() if "\u4e00" <= token[0] <= "\u9fff") == 2
     assert tokens(tokenizer, "card holders") == ["card", "holders"]
     assert sorted(tokenizer.get_vocab().values()) == list(range(tokenizer.get_vocab_size()))
+
+
+def test_a_word_without_end_is_learned_from_in_pieces() -> None:
+    random = Random(0)
+    endless = "".join(random.choices("abcdefghijklmnopqrstuvwxyz", k=1_000_000))
+    start = time.process_time()
+    tokenizer = subwords.train([*TEXTS * 3, endless], vocabulary=2000)
+    assert time.process_time() - start < 5  # 1 s; whole, it takes minutes
+    assert tokens(tokenizer, "my card") == ["my", "card"]
+
+
+def test_of_a_megabyte_in_one_cell_only_what_may_be_kept_is_tokenised(trained: Tokenizer) -> None:
+    subwords.limit(trained, 512)
+    try:
+        for text in ("card " * 200_000, "转账" * 500_000, "xy" * 500_000):
+            start = time.process_time()
+            got = subwords.encode(trained, [text], special=False)
+            assert time.process_time() - start < 0.5  # 0.05 s; the whole text takes 0.7 s
+            assert got.ids.tolist() == trained.encode(text, add_special_tokens=False).ids
+        assert subwords.count(trained, ["card " * 200_000], special=False) == [200_000]
+    finally:
+        trained.no_truncation()
+
+
+def test_long_texts_with_bounds_are_learned_from_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = ["word " * 600, "转账手续费是多少，" * 300, "more.words-" * 300]
+    learned = subwords.train(texts, vocabulary=300).to_str()
+    monkeypatch.setattr("embedfit.towers.tokenizer._ENDLESS", re.compile("(?!)()"))
+    assert subwords.train(texts, vocabulary=300).to_str() == learned
 
 
 def test_scripts_share_the_vocabulary_by_how_much_text_they_have() -> None:

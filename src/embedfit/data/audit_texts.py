@@ -20,6 +20,7 @@ _WORDS = 200_000  # texts whose words are counted
 _LETTERS = 20_000  # texts whose letters and tokens are counted
 _FAR = 10  # an outlier is this many times as long as the median, and ...
 _LONG = 500  # ... has at least so many characters
+_HUGE = 50_000  # characters: a tower need not count the tokens of longer texts to their end
 
 
 def _sample(texts: pl.Series, n: int) -> pl.Series:
@@ -147,11 +148,12 @@ def truncation(rows: Rows, max_tokens: int, token_counts: TokenCounts) -> Part:
         "data.tokens_p95": float(np.quantile(tokens, 0.95)),
     }
     longest = np.argsort(-tokens, kind="stable")[:EXAMPLES]
+    at_least = "at least " if len(sample[int(longest[0])]) > _HUGE else ""
     finding = DataFinding(
         name="truncated_texts",
         severity=worst(cut, watch=0.01, issue=0.2),
         sentence=f"{share(cut)} of the texts have more than {max_tokens:,} tokens and are cut there "
-        f"(median {np.median(tokens):,.0f}, longest {tokens.max():,})",
+        f"(median {np.median(tokens):,.0f}, longest {at_least}{tokens.max():,})",
         examples=tuple(
             {"tokens": int(tokens[i]), "text": excerpt(sample[int(i)])} for i in longest if tokens[i] > max_tokens
         ),

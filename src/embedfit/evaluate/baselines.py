@@ -23,12 +23,15 @@ if TYPE_CHECKING:
 # scripts written without spaces: Thai to Burmese, Khmer, kana, Han
 _UNSPACED = re.compile("[\u0e00-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 
+CHARACTERS = 30_000
+"""Of each text that are read, about ten pages: a whole file in one cell costs no more than that."""
+
 
 def tfidf(texts: Sequence[str]) -> Callable[[Sequence[str]], sparse.csr_matrix]:
     """TF-IDF of words and character n-grams with sublinear term frequency, weighted as in `texts`.
 
     Spaced scripts: words and word pairs beside character 2-4-grams within words, both of unit length. Unspaced scripts
-    (more than a fifth of the letters): character 1-3-grams across the whole text.
+    (more than a fifth of the letters): character 1-3-grams across the whole text. Texts are read up to `CHARACTERS`.
 
     Returns:
         A function from texts to unit rows; a text without a known feature is a row of zeros.
@@ -37,6 +40,7 @@ def tfidf(texts: Sequence[str]) -> Callable[[Sequence[str]], sparse.csr_matrix]:
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.preprocessing import normalize
 
+    texts = [text[:CHARACTERS] for text in texts]
     everything = " ".join(texts)
     letters = len(re.findall(r"\w", everything))
     parts: list[TfidfVectorizer] = []
@@ -54,7 +58,8 @@ def tfidf(texts: Sequence[str]) -> Callable[[Sequence[str]], sparse.csr_matrix]:
     def transform(some: Sequence[str]) -> sparse.csr_matrix:
         if not parts:
             return sparse.csr_matrix((len(some), 1))
-        return normalize(sparse.hstack([part.transform(some) for part in parts]).tocsr())
+        read = [text[:CHARACTERS] for text in some]
+        return normalize(sparse.hstack([part.transform(read) for part in parts]).tocsr())
 
     return transform
 

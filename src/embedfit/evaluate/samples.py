@@ -19,6 +19,7 @@ from embedfit.metrics import NEVER, Ranking, recall
 from embedfit.probes.embedding import isotropic_singular_values
 
 _WORST, _SIMILARITIES, _SPECTRUM, _MAP = 20, 1_000, 2_000, 500
+_SHOWN = 2_000  # characters of a text that are shown
 _CURVE = (1, 2, 3, 5, 10, 20, 30, 50, 100, 200, 500, 1000)
 
 
@@ -32,9 +33,9 @@ def worst(task: Task, ranked: Ranked) -> list[dict[str, Any]]:
     rows = [int(i) for i in order[:_WORST] if first[i] > 1]
     return [
         {
-            "query": task.queries[i],
-            "expected": task.candidates[ranked.expected[i]] if ranked.expected[i] >= 0 else None,
-            "got": task.candidates[ranked.answer[i]],
+            "query": _shown(task.queries[i]),
+            "expected": _shown(task.candidates[ranked.expected[i]]) if ranked.expected[i] >= 0 else None,
+            "got": _shown(task.candidates[ranked.answer[i]]),
             "score_expected": float(ranked.expected_score[i]) if ranked.expected[i] >= 0 else None,
             "score_got": float(ranked.score[i]),
             "rank": int(first[i]) if first[i] < NEVER else None,
@@ -56,15 +57,20 @@ def graded_worst(
     off = np.abs(_places(similarity) - _places(grade))
     return [
         {
-            "query": first[i],
-            "expected": second[i],
-            "got": second[i],
+            "query": _shown(first[i]),
+            "expected": _shown(second[i]),
+            "got": _shown(second[i]),
             "score_expected": float(grade[i]),
             "score_got": float(similarity[i]),
             "rank": round(float(off[i])),
         }
         for i in np.argsort(-off, kind="stable")[:_WORST]
     ]
+
+
+def _shown(text: str) -> str:
+    """The text, or the beginning of one that would fill the page."""
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
 
 def _places(x: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
@@ -124,7 +130,7 @@ def projection(
         place = np.pad(place, ((0, 0), (0, 2 - place.shape[1])))
     shown = np.sort(rng.choice(rows.size, min(_MAP, rows.size), replace=False))
     points = [
-        {"x": float(place[i, 0]), "y": float(place[i, 1]), "text": texts[rows[i]], "label": labels[rows[i]]}
+        {"x": float(place[i, 0]), "y": float(place[i, 1]), "text": _shown(texts[rows[i]]), "label": labels[rows[i]]}
         for i in shown
     ]
     return {

@@ -35,6 +35,10 @@ HASHED = 4_096
 FEW_TEXTS = 3_000
 """Up to so many training texts every feature gets a row: a word that one text has is most of what tells it apart."""
 
+CHARACTERS = 65_536
+"""At least so many characters of a text are read, and eight for every feature that is kept: ordinary texts are read
+whole, and a whole file in one cell costs no more than a long text does."""
+
 SPELLING = ("letters", "unspaced")
 
 
@@ -87,8 +91,14 @@ class Ngram(Tower):
         return Tokens(torch.tensor(list(chain.from_iterable(rows)), dtype=torch.long), lengths)
 
     def token_counts(self, texts: Sequence[str]) -> list[int]:
-        """Different features of each text before it is cut."""
-        return [len(row) for row in self._rows(texts)]
+        """Different features of each text before it is cut.
+
+        Of a text with more characters than are read (see `CHARACTERS`) the least that it can have: those of its
+        beginning, and more than `max_tokens`, since the rest is cut.
+        """
+        end, least = _characters(self.max_tokens), self.max_tokens + 1
+        counts = [len(row) for row in self._rows(texts)]
+        return [max(n, least) if len(text) > end else n for n, text in zip(counts, texts, strict=True)]
 
     def forward(self, tokens: Tokens) -> Float[Tensor, "n e"]:
         """The parts end to end, each of length 1 / sqrt(p); the zero vector for a text without features."""
@@ -132,7 +142,9 @@ class Ngram(Tower):
                 known = met[piece] = other(self.features.of_word(piece))
             return known
 
-        return [list(dict.fromkeys(chain.from_iterable(self.features.numbers(text, word, other)))) for text in texts]
+        end = _characters(self.max_tokens)
+        found = (self.features.numbers(text[:end], word, other) for text in texts)
+        return [list(dict.fromkeys(chain.from_iterable(numbers))) for numbers in found]
 
 
 def train_ngram(
@@ -158,7 +170,8 @@ def train_ngram(
             hint=f"for example {dimension // parts * parts or parts}",
         )
     features = Features(shortest=2, unspaced=2)
-    counts = _frequencies(features, texts)
+    end = _characters(max_tokens)
+    counts = _frequencies(features, [text[:end] for text in texts])
     if not counts:
         raise ModelError(
             f"got {len(texts)} texts without a single word",
@@ -183,6 +196,11 @@ def train_ngram(
         max_tokens=max_tokens,
         dropout=dropout,
     )
+
+
+def _characters(max_tokens: int) -> int:
+    """How many characters of a text are read."""
+    return max(CHARACTERS, 8 * max_tokens)
 
 
 def _frequencies(features: Features, texts: Sequence[str]) -> Counter[str]:

@@ -28,6 +28,11 @@ _LONGEST = 2
 """Characters of a token where words are not written apart. A run of Chinese characters has no inner bounds, so merging
 would go on until frequent sentences are one token; most words have two characters."""
 
+_ENDLESS = re.compile(r"([^\s!-/:-@\[-`{-~\u2010-\u2027\u3000-\u303f]{1000})(?=\S)")
+"""A thousand characters without a bound. The time to learn merges grows with the square of such a run."""
+_CHARACTERS = 65_536
+"""At least so many characters of a text are read, far more than become tokens that are kept."""
+
 UNLIMITED = 1_000_000_000
 """A length that no text has."""
 
@@ -50,7 +55,7 @@ def train(texts: Sequence[str], *, vocabulary: int, frame: bool = False) -> Toke
     if room < 1:
         raise ModelError(f"a vocabulary of {vocabulary} tokens is too small", hint="use 100 or more")
     normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
-    plain = [normalizer.normalize_str(text) for text in texts]
+    plain = [_ENDLESS.sub(r"\1 ", normalizer.normalize_str(text[:_CHARACTERS])) for text in texts]
     alphabet = _alphabet(plain, room)
     if not alphabet:
         raise ModelError(
@@ -90,6 +95,8 @@ def encode(tokenizer: Tokenizer, texts: Sequence[str], *, special: bool) -> Toke
         texts: any texts, the empty one included.
         special: whether the special tokens of its template are added.
     """
+    end = max(_CHARACTERS, 16 * read_limit(tokenizer))
+    texts = [text[:end] for text in texts]
     rows = [encoding.ids for encoding in _encodings(tokenizer, texts, special)]
     lengths = torch.tensor([len(row) for row in rows], dtype=torch.long)
     flat = np.fromiter((i for row in rows for i in row), dtype=np.int64, count=int(lengths.sum()))
