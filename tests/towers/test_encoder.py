@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from small_towers import AWKWARD, TEXTS, Make
@@ -24,8 +26,9 @@ def one_padded_pass(tower: Encoder, tokens: Tokens) -> torch.Tensor:
     return (states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
 
 
-def test_chunks_give_the_embeddings_and_gradients_of_one_padded_pass(encoder: Encoder) -> None:
-    encoder.chunk = 4
+@pytest.mark.parametrize("packed", [True, False])
+def test_rows_and_chunks_give_the_embeddings_and_gradients_of_one_padded_pass(encoder: Encoder, packed: bool) -> None:
+    encoder.packed, encoder.chunk, encoder.row = packed, 4, 60
     tokens = encoder.tokenize([*TEXTS, *AWKWARD])
     weight = torch.randn(len(tokens), encoder.dimension)
     results = []
@@ -41,15 +44,88 @@ def test_chunks_give_the_embeddings_and_gradients_of_one_padded_pass(encoder: En
     assert (our_gradient - plain_gradient).norm() < 1e-5 * plain_gradient.norm()
 
 
-def test_little_is_padded(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    encoder.chunk = 4
+def shapes_of(encoder: Encoder, tokens: Tokens, monkeypatch: pytest.MonkeyPatch) -> list[torch.Size]:
+    """Of the ids that the model is called with."""
     shapes: list[torch.Size] = []
     inner = encoder.model.forward
     monkeypatch.setattr(encoder.model, "forward", lambda **kw: shapes.append(kw["input_ids"].shape) or inner(**kw))
-    tokens = encoder.tokenize([*TEXTS, *AWKWARD])
     encoder(tokens)
+    return shapes
+
+
+def test_nothing_is_padded_in_rows_of_bounded_length(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder.row = 90
+    tokens = encoder.tokenize([*TEXTS, *AWKWARD])
+    shapes = shapes_of(encoder, tokens, monkeypatch)
+    assert sum(s.numel() for s in shapes) == int(tokens.lengths.sum())
+    assert len(shapes) > 1
+    assert all(s[0] == 1 and s[1] < 90 + encoder.max_tokens for s in shapes)
+
+
+def test_little_is_padded_where_a_model_cannot_be_packed(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder.packed, encoder.chunk = False, 4
+    tokens = encoder.tokenize([*TEXTS, *AWKWARD])
     total = int(tokens.lengths.sum())
-    assert sum(s.numel() for s in shapes) < 1.2 * total < tokens.mask().numel()
+    assert sum(s.numel() for s in shapes_of(encoder, tokens, monkeypatch)) < 1.2 * total < tokens.mask().numel()
+
+
+def test_equal_texts_run_once_in_evaluation_mode(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [TEXTS[0], TEXTS[1], TEXTS[0], "", TEXTS[1], TEXTS[0], ""]
+    tokens = encoder.tokenize(texts)
+    apart = [encoder(encoder.tokenize([text])).detach() for text in texts]
+    encoder.eval()
+    with monkeypatch.context() as patch:
+        shapes = shapes_of(encoder, tokens, patch)
+    assert sum(s.numel() for s in shapes) == int(encoder.tokenize([TEXTS[0], TEXTS[1], ""]).lengths.sum())
+    weight = torch.randn(len(texts), encoder.dimension)
+    gradients = []
+    for mode in (False, True):  # without dropout, both give the sum of the copies' gradients
+        encoder.train(mode).zero_grad()
+        out = encoder(tokens)
+        torch.testing.assert_close(out.detach(), torch.cat(apart))
+        (out * weight).sum().backward()
+        gradients.append(torch.cat([p.grad.to_dense().flatten() for p in encoder.parameters() if p.grad is not None]))
+    assert (gradients[0] - gradients[1]).norm() < 1e-5 * gradients[1].norm()
+
+
+def test_equal_texts_have_dropout_of_their_own_while_training(make: Make) -> None:
+    tower = make("transformer", dropout=0.2)
+    first, second = tower(tower.tokenize([TEXTS[0]] * 2))
+    assert not torch.allclose(first, second, atol=1e-3)
+    first, second = tower.eval()(tower.tokenize([TEXTS[0]] * 2))
+    assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_dropout_reaches_every_layer_and_follows_the_seed(make: Make, packed: bool) -> None:
+    tower: Any = make("transformer", dropout=0.2)
+    tower.packed = packed
+    tokens = tower.tokenize(TEXTS)
+    runs = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        tower.zero_grad()
+        out = tower(tokens)
+        out.square().sum().backward()
+        assert all(torch.isfinite(p.grad.to_dense()).all() for p in tower.parameters() if p.grad is not None)
+        runs.append(out.detach())
+    assert torch.equal(runs[0], runs[1])
+    assert not torch.allclose(runs[0], runs[2], atol=1e-3)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls", "max", "lasttoken"])
+def test_every_pooling_of_a_row_is_that_of_a_rectangle(encoder: Encoder, pooling: Any) -> None:
+    tower = Encoder(encoder.model, encoder.tokenizer, dimension=64, max_tokens=40, pooling=(pooling, "cls"))
+    tokens = tower.tokenize([*TEXTS, *AWKWARD])
+    results = []
+    for packed in (True, False):
+        tower.packed = packed
+        tower.zero_grad()
+        tower.dimension = 128
+        out = tower(tokens)
+        out.square().sum().backward()
+        results.append((out.detach(), [p.grad.to_dense() for p in tower.parameters() if p.grad is not None]))
+    torch.testing.assert_close(*results, atol=1e-4, rtol=1e-4)
 
 
 class Identity(nn.Module):

@@ -45,12 +45,11 @@ def static(make: Make, tmp_path: Path) -> Path:
 # --- the real MiniLM --------------------------------------------------------------------------------------------------
 
 
-def test_minilm_is_read_with_its_own_limits_and_fast_attention(minilm: str) -> None:
+def test_minilm_is_read_with_its_own_limits_and_packed(minilm: str) -> None:
     tower = load_pretrained(minilm)
     assert isinstance(tower, Encoder)
     assert (tower.dimension, tower.max_tokens, tower.pooling) == (384, 256, ("mean",))
-    config: Any = tower.model.config
-    assert config._attn_implementation == "sdpa"
+    assert tower.packed
     assert {p.dtype for p in tower.parameters()} == {torch.float32}
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from tokenizers import Tokenizer
@@ -149,7 +150,7 @@ class Encoder(Tower):
         states = self.model(
             input_ids=tokens.ids.long()[None],
             position_ids=positions(tokens, self.model.config)[None],
-            packing=pack(tokens),
+            packing=pack(tokens.lengths),
             return_dict=True,
         )[0][0]
         return torch.cat([_pool_row(states, tokens, how) for how in self.pooling], dim=1)
@@ -167,12 +168,9 @@ def _distinct(tokens: Tokens) -> tuple[Int[Tensor, " u"], Int[Tensor, " n"]]:
     ids, seen = tokens.ids.cpu().numpy(), dict[bytes, int]()
     ends = tokens.lengths.cumsum(0).tolist()
     place = [seen.setdefault(ids[a:b].tobytes(), len(seen)) for a, b in zip([0, *ends], ends, strict=False)]
-    first = {kind: i for i, kind in reversed(list(enumerate(place)))}
+    first = np.unique(np.array(place, dtype=np.int64), return_index=True)[1]
     device = tokens.ids.device
-    return (
-        torch.tensor([first[kind] for kind in range(len(seen))], dtype=torch.long, device=device),
-        torch.tensor(place, dtype=torch.long, device=device),
-    )
+    return torch.from_numpy(first).to(device), torch.tensor(place, dtype=torch.long, device=device)
 
 
 def _rows(order: Int[Tensor, " n"], lengths: Int[Tensor, " all"], most: int) -> Sequence[Int[Tensor, " m"]]:
