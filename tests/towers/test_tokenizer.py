@@ -5,6 +5,7 @@ import time
 from random import Random
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_towers import TEXTS
@@ -150,3 +151,13 @@ def test_texts_without_a_character_are_an_error(texts: list[str]) -> None:
 def test_a_vocabulary_without_room_for_characters_is_an_error() -> None:
     with pytest.raises(ModelError, match="a vocabulary of 10 tokens is too small"):
         subwords.train(TEXTS, vocabulary=10)
+
+
+def test_texts_are_tokenised_in_parts_as_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = subwords.train(TEXTS, vocabulary=200)
+    whole = subwords.encode(tokenizer, [*TEXTS, "", *TEXTS], special=False)
+    monkeypatch.setattr(subwords, "_AT_ONCE", 3)
+    parts = subwords.encode(tokenizer, [*TEXTS, "", *TEXTS], special=False)
+    assert torch.equal(whole.ids, parts.ids)
+    assert torch.equal(whole.lengths, parts.lengths)
+    assert len(subwords.encode(tokenizer, [], special=False)) == 0

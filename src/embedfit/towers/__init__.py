@@ -13,6 +13,7 @@ __all__ = [
     "Tower",
     "TwoTower",
     "build",
+    "cached_tokens",
     "load",
     "load_pretrained",
     "read_facts",
@@ -28,4 +29,5 @@ from embedfit.towers.pretrained import load, load_pretrained
 from embedfit.towers.prototypes import Prototypes
 from embedfit.towers.recurrent import Recurrent
 from embedfit.towers.static import Static
+from embedfit.towers.token_cache import cached_tokens
 from embedfit.towers.two_tower import Role, TwoTower

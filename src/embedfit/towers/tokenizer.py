@@ -12,6 +12,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
 import numpy as np
 import torch
@@ -27,6 +28,9 @@ _UNSPACED = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U0
 _LONGEST = 2
 """Characters of a token where words are not written apart. A run of Chinese characters has no inner bounds, so merging
 would go on until frequent sentences are one token; most words have two characters."""
+
+_AT_ONCE = 20_000
+"""Texts tokenised together, by as many threads as there are; an encoding takes far more memory than its ids."""
 
 _ENDLESS = re.compile(r"([^\s!-/:-@\[-`{-~\u2010-\u2027\u3000-\u303f]{1000})(?=\S)")
 """A thousand characters without a bound. The time to learn merges grows with the square of such a run."""
@@ -97,10 +101,12 @@ def encode(tokenizer: Tokenizer, texts: Sequence[str], *, special: bool) -> Toke
     """
     end = max(_CHARACTERS, 16 * read_limit(tokenizer))
     texts = [text[:end] for text in texts]
-    rows = [encoding.ids for encoding in _encodings(tokenizer, texts, special)]
-    lengths = torch.tensor([len(row) for row in rows], dtype=torch.long)
-    flat = np.fromiter((i for row in rows for i in row), dtype=np.int64, count=int(lengths.sum()))
-    return Tokens(torch.from_numpy(flat), lengths)
+    lengths, ids = np.empty(len(texts), dtype=np.int64), [np.empty(0, dtype=np.int64)]
+    for start in range(0, len(texts), _AT_ONCE):
+        rows = [encoding.ids for encoding in _encodings(tokenizer, texts[start : start + _AT_ONCE], special)]
+        lengths[start : start + len(rows)] = [len(row) for row in rows]
+        ids.append(np.fromiter(chain.from_iterable(rows), dtype=np.int64))
+    return Tokens(torch.from_numpy(np.concatenate(ids)), torch.from_numpy(lengths))
 
 
 def count(tokenizer: Tokenizer, texts: Sequence[str], *, special: bool) -> list[int]:
