@@ -8,7 +8,7 @@ from scipy import sparse
 from worlds import pairs, unit
 
 from embedfit.evaluate import retrieval
-from embedfit.evaluate.faq import centroids, scorer
+from embedfit.evaluate.faq import centroids, entries, scorer
 from embedfit.evaluate.retrieval import rank_task
 from embedfit.evaluate.tasks import Task, task_of
 from embedfit.metrics import NEVER
@@ -130,3 +130,13 @@ def test_anchored_is_two_thirds_the_prototype_and_one_third_the_best_phrasing():
     cell = query @ key.T
     expected = [[(2 * r[0] + max(r[1], r[2])) / 3, r[3], (2 * r[4] + r[5]) / 3] for r in cell]
     np.testing.assert_allclose(got, expected, rtol=1e-6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(grouped(), st.sampled_from(["blend", "max", "centroid", "top2", "anchored"]))
+def test_mixed_beforehand_the_best_row_of_a_candidate_is_its_score(case, how):
+    query, key, owner = case
+    row, of = entries(key, owner, how)
+    assert (np.diff(of) >= 0).all()
+    best = np.stack([(query @ row[of == c].T).max(axis=1) for c in range(owner[-1] + 1)], axis=1)
+    assert best == pytest.approx(scorer(query, key, owner, how)(np.arange(3)), abs=1e-6)

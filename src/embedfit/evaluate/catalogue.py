@@ -1,6 +1,6 @@
 """What a trained model answers with: the documents, the texts by which each is found, and when to refuse.
 
-Axes: c candidates, k keys, q queries, e dimensions.
+Axes: c candidates, k keys or documents found, n rows mixed from keys, q queries, e dimensions.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ __all__ = ["Answer", "Catalogue", "build", "load", "save", "threshold_of"]
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,8 @@ from jaxtyping import Float, Int
 from embedfit.errors import DataError, RunError
 from embedfit.evaluate.classify import answers, rejection_threshold
 from embedfit.evaluate.embedding import Encode, embed_task
-from embedfit.evaluate.faq import How, scorer
+from embedfit.evaluate.faq import How, entries, scorer
+from embedfit.evaluate.nearest import top_owners
 from embedfit.evaluate.retrieval import rank_task
 from embedfit.evaluate.tasks import Task
 from embedfit.run import write_atomically, write_json
@@ -39,7 +41,7 @@ class Answer:
     rank: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Catalogue:
     """Documents to be found.
 
@@ -61,15 +63,21 @@ class Catalogue:
         """The k best documents of each query, best first; equal scores in the order of the catalogue."""
         if k < 1:
             raise DataError(f"k is {k}; expected 1 or more documents")
-        score = scorer(query, self.embedding, self.owner, self.how)(np.arange(len(query)))
-        order = np.argsort(-score, axis=1, kind="stable")[:, :k]
+        return self.named(*top_owners(query, *self._entries, k))
+
+    def named(self, scores: Float[np.ndarray, "q k"], candidates: Int[np.ndarray, "q k"]) -> list[list[Answer]]:
+        """Candidates by number, best first, as answers."""
         return [
             [
-                Answer(document=self.candidates[c], score=float(row[c]), rank=place)
-                for place, c in enumerate(best.tolist(), 1)
+                Answer(document=self.candidates[c], score=score, rank=place)
+                for place, (score, c) in enumerate(zip(*line, strict=True), 1)
             ]
-            for row, best in zip(score, order, strict=True)
+            for line in zip(scores.tolist(), candidates.tolist(), strict=True)
         ]
+
+    @cached_property
+    def _entries(self) -> tuple[Float[np.ndarray, "n e"], Int[np.ndarray, " n"]]:
+        return entries(self.embedding, self.owner, self.how)
 
 
 def build(encode_query: Encode, encode_document: Encode, task: Task, *, how: How, threshold: float | None) -> Catalogue:

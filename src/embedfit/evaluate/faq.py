@@ -16,14 +16,15 @@ point of the best in 15 and never 2.6 points behind; centroid, top2 and max are 
 Class prototypes that training has learned ("anchored") are better than any of these, and a little better still together
 with the nearest known phrasing: docs/defaults.md has the table.
 
-Axes: q queries, b queries of a block, c candidates, k keys, e dimensions of an embedding.
+Axes: q queries, b queries of a block, c candidates, k keys, n rows mixed from keys, e dimensions of an embedding.
 """
 
 from __future__ import annotations
 
-__all__ = ["How", "Scorer", "centroids", "scorer"]
+__all__ = ["How", "Scorer", "centroids", "entries", "scorer"]
 
 from collections.abc import Callable
+from itertools import combinations
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
@@ -64,6 +65,42 @@ def scorer(query: Matrix, key: Matrix, owner: Int[np.ndarray, " k"], how: How = 
         return lambda rows: _best_two(each(rows), starts)
     middle = _product(query, centroids(key, owner))
     return lambda rows: (np.maximum.reduceat(each(rows), starts, axis=1) + middle(rows)) / 2
+
+
+def entries(
+    key: Float[np.ndarray, "k e"], owner: Int[np.ndarray, " k"], how: How = "blend"
+) -> tuple[Float[np.ndarray, "n e"], Int[np.ndarray, " n"]]:
+    """The keys, mixed beforehand: the score of a candidate is its largest inner product with any of these rows.
+
+    So every way of `scorer` becomes a plain search for the nearest rows, which an index can do.
+
+    Args:
+        key: unit rows.
+        owner: candidate of each key, ascending from 0 without gaps.
+        how: how several keys of a candidate become one score.
+
+    Returns:
+        Rows, not of unit length, and the candidate of each, ascending. For "top2" one row per two keys of a candidate.
+    """
+    starts = np.flatnonzero(np.diff(owner, prepend=-1))
+    if starts.size == owner.size or how == "max":
+        return key, owner
+    if how == "centroid":
+        return centroids(key, owner), np.arange(starts.size)
+    if how == "blend":
+        return (key + centroids(key, owner)[owner]) / 2, owner
+    sizes = np.diff(starts, append=owner.size)
+    if how == "anchored":
+        alone = (sizes == 1)[owner]
+        other = alone | (np.arange(owner.size) != starts[owner])
+        return np.where(alone[:, None], key, (2 * key[starts[owner]] + key) / 3)[other], owner[other]
+    two = [
+        pair
+        for start, size in zip(starts.tolist(), sizes.tolist(), strict=True)
+        for pair in (combinations(range(start, start + size), 2) if size > 1 else [(start, start)])
+    ]
+    left, right = np.array(two).T
+    return (key[left] + key[right]) / 2, owner[left]
 
 
 def _anchored(scores: Float[np.ndarray, "b k"], starts: Int[np.ndarray, " c"]) -> Float[np.ndarray, "b c"]:
