@@ -151,6 +151,12 @@ class RunSection(_Section):
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="arithmetic of the towers; scores and loss are fp32"
     )
+    device: str = Field(
+        "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto: a GPU where there is one; or cpu, cuda, cuda:1"
+    )
+    memory_gb: Annotated[float, Field(gt=0)] | Auto = Field(
+        "auto", description="what activations may take; a batch that needs more is embedded in parts, part of it twice"
+    )
 
 
 class Recipe(_Section):

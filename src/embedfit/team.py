@@ -10,7 +10,7 @@ from __future__ import annotations
 
 __all__ = ["ALONE", "Team", "team_of_this_process"]
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +39,12 @@ class Team:
         """Whether this process writes files and speaks to the user."""
         return self.rank == 0
 
+    @property
+    def device(self) -> torch.device:
+        """Where tensors must lie to be exchanged."""
+        nccl = self.size > 1 and dist.get_backend(self.group) == "nccl"
+        return torch.device("cuda", torch.cuda.current_device()) if nccl else torch.device("cpu")
+
     def sum(self, values: Tensor) -> Tensor:
         """Sum over all processes, in place."""
         if self.size > 1:
@@ -66,7 +72,7 @@ class Team:
         mine = rows.new_zeros((longest, *rows.shape[1:]))
         mine[: len(rows)] = rows
         out = rows.new_empty((self.size * longest, *rows.shape[1:]))
-        dist.all_gather_into_tensor(out, mine, group=self.group)
+        _call("all_gather_single", "all_gather_into_tensor")(out, mine, group=self.group)
         if all(count == longest for count in counts):
             return out
         return torch.cat([part[:count] for part, count in zip(out.split(longest), counts, strict=True)])
@@ -86,8 +92,20 @@ class Team:
         for rank, part in enumerate(parts):
             padded[rank * longest : rank * longest + len(part)] = part
         out = rows.new_empty((longest, *rows.shape[1:]))
-        dist.reduce_scatter_tensor(out, padded, op=dist.ReduceOp.SUM, group=self.group)
+        _call("reduce_scatter_single", "reduce_scatter_tensor")(out, padded, op=dist.ReduceOp.SUM, group=self.group)
         return out[: counts[self.rank]]
+
+    def copy(self, values: Tensor) -> Tensor:
+        """What the first process holds, in place."""
+        if self.size > 1:
+            dist.broadcast(values, src=0, group=self.group)
+        return values
+
+    def any(self, flag: bool) -> bool:
+        """Whether any process says so."""
+        if self.size == 1:
+            return flag
+        return bool(self.max(torch.tensor(int(flag), device=self.device)))
 
     def tell(self, value: Any) -> Any:
         """What the first process says, on every process."""
@@ -101,6 +119,11 @@ class Team:
         """Until all processes have come here."""
         if self.size > 1:
             dist.barrier(group=self.group)
+
+
+def _call(name: str, before: str) -> Callable[..., Any]:
+    """A function of `torch.distributed` that torch 2.13 renamed."""
+    return vars(dist).get(name) or vars(dist)[before]
 
 
 ALONE = Team()

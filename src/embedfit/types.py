@@ -98,6 +98,21 @@ class Batch:
     def __len__(self) -> int:
         return self.query_id.numel()
 
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on another device."""
+        return Batch(
+            query=self.query.to(device),
+            document=self.document.to(device),
+            positive=self.positive.to(device),
+            query_id=self.query_id.to(device),
+            document_id=self.document_id.to(device),
+            query_group=self.query_group.to(device),
+            document_group=self.document_group.to(device),
+            weight=self.weight.to(device),
+            target=None if self.target is None else self.target.to(device),
+            rows=self.rows.to(device),
+        )
+
     def reordered(self, queries: Int[Tensor, " q"], documents: Int[Tensor, " d"]) -> Batch:
         """The same batch with its queries and documents in other orders; what belongs together stays so."""
         place = torch.empty_like(documents)

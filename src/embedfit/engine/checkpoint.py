@@ -7,7 +7,7 @@ Nothing is pickled. Random states are not stored because there are none: every r
 
 from __future__ import annotations
 
-__all__ = ["Checkpoint", "load", "save", "values_of"]
+__all__ = ["Checkpoint", "load", "save", "shared", "values_of"]
 
 import json
 from collections.abc import Mapping
@@ -15,12 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from embedfit.errors import RunError
 from embedfit.run import write_atomically
+from embedfit.team import Team
 
 VERSION = 1
 
@@ -66,6 +68,23 @@ def load(path: Path) -> Checkpoint:
     values = values_of(path)
     with safe_open(path, framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    return Checkpoint(values=values, tensors=tensors)
+
+
+def shared(path: Path, team: Team) -> Checkpoint:
+    """Read a checkpoint on the first process and give it to all; the others need not see the file.
+
+    Raises:
+        RunError: there is none, or it is no checkpoint of this version.
+    """
+    if team.size == 1:
+        return load(path)
+    start = load(path) if team.leads else None
+    values, kinds = team.tell(start and (start.values, {k: (v.shape, v.dtype) for k, v in start.tensors.items()}))
+    tensors = {}
+    for name, (shape, dtype) in kinds.items():
+        mine = torch.empty(shape, dtype=dtype) if start is None else start.tensors[name]
+        tensors[name] = team.copy(mine.to(team.device)).cpu()
     return Checkpoint(values=values, tensors=tensors)
 
 

@@ -31,7 +31,7 @@ from embedfit.team import ALONE, Team
 
 Way = Literal["auto", "dense", "tiled", "streamed"]
 
-DENSE = 1 << 20  # cells up to which the whole matrix is quicker than its tiles
+DENSE = 1 << 18  # cells up to which the whole matrix is quicker than its tiles
 BLOCK = 512  # rows of a tile
 STREAMED = 256  # rows of a block under automatic differentiation, which keeps several copies
 

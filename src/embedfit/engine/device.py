@@ -2,20 +2,64 @@
 
 from __future__ import annotations
 
-__all__ = ["interruptible", "precision_for", "threaded", "threads_for"]
+__all__ = ["device_for", "interruptible", "memory_for", "precision_for", "threaded", "threads_for"]
 
 import contextlib
+import math
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType
 from typing import Literal
 
+import psutil
 import torch
 
 from embedfit.engine.defaults import FamilyName
+from embedfit.errors import RecipeError
+
+
+def device_for(wanted: str) -> torch.device:
+    """Where towers and scores are worked out.
+
+    Raises:
+        RecipeError: there is no such device.
+    """
+    if wanted == "cpu" or (wanted == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise RecipeError(f"run.device is '{wanted}', and torch sees no GPU", hint='set run.device = "auto"')
+    device = torch.device("cuda" if wanted == "auto" else wanted)
+    number = torch.cuda.current_device() if device.index is None else device.index
+    if number >= torch.cuda.device_count():
+        raise RecipeError(
+            f"run.device is '{wanted}', and torch sees {torch.cuda.device_count()} GPU(s)",
+            hint='set run.device = "auto"',
+        )
+    return torch.device("cuda", number)
+
+
+def memory_for(wanted: float | Literal["auto"], device: torch.device) -> float:
+    """Bytes that activations may take: what is asked for, or half of what is free now.
+
+    The other half is for gradients, the optimiser and whatever else runs on this machine.
+    """
+    if wanted != "auto":
+        return wanted * 1e9
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0] / 2
+    return min(psutil.virtual_memory().available, _container_room()) / 2
+
+
+def _container_room(root: Path = Path("/sys/fs/cgroup")) -> float:
+    """What a container's memory limit leaves; the machine's own figures do not know of it."""
+    try:
+        return int((root / "memory.max").read_text()) - int((root / "memory.current").read_text())
+    except (OSError, ValueError):  # no container, no limit ("max")
+        return math.inf
 
 
 def threads_for(family: FamilyName) -> int:
@@ -29,13 +73,17 @@ def threads_for(family: FamilyName) -> int:
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
-def precision_for(wanted: Literal["auto", "fp32", "bf16"], family: FamilyName) -> torch.dtype:
+def precision_for(
+    wanted: Literal["auto", "fp32", "bf16"], family: FamilyName, device: torch.device | None = None
+) -> torch.dtype:
     """bf16 for transformers where the processor multiplies bf16 itself (twice as fast), else fp32.
 
     Scores, normalisation and loss are fp32 in any case.
     """
     if wanted == "auto":
-        able = family in ("transformer", "pretrained") and torch.cpu._is_avx512_bf16_supported()
+        on_gpu = device is not None and device.type == "cuda"
+        able = torch.cuda.is_bf16_supported() if on_gpu else torch.cpu._is_avx512_bf16_supported()
+        able = able and family in ("transformer", "pretrained")
         return torch.bfloat16 if able else torch.float32
     return torch.bfloat16 if wanted == "bf16" else torch.float32
 

@@ -1,13 +1,19 @@
-"""The one exchange of gradients in a step, after the last micro-batch of every process."""
+"""What processes exchange of a model: its weights at the start, and once per step the gradients."""
 
 from __future__ import annotations
 
-__all__ = ["sum_gradients"]
+__all__ = ["share", "sum_gradients"]
 
 import torch
 from torch import Tensor, nn
 
 from embedfit.team import Team
+
+
+def share(module: nn.Module, team: Team) -> None:
+    """Give every process the weights and buffers of the first."""
+    for value in (*module.parameters(), *module.buffers()):
+        team.copy(value.data)
 
 
 def sum_gradients(model: nn.Module, team: Team) -> None:

@@ -24,6 +24,7 @@ from embedfit.engine.rate import learning_rate_test
 from embedfit.engine.read import read_step
 from embedfit.engine.setup import Setup, prepare
 from embedfit.errors import NonFiniteLossError, RunError
+from embedfit.team import Team
 from embedfit.towers import TwoTower
 
 Progress = Callable[[int, int, Readings], None]
@@ -72,18 +73,23 @@ def fit(
     began = time.perf_counter()
     path = folder / "checkpoints" / "last.safetensors"
     identity = fingerprint(setup)
-    setup, start = _begun(setup, folder) if resume and path.is_file() else (setup, None)
+    team = setup.objective.team
+    setup, start = _begun(setup, folder) if resume and team.tell(path.is_file()) else (setup, None)
     with threaded(setup.facts["chosen.threads"]):
         plan, facts = (_plan(setup, start.values["rate"]), start.values["facts"]) if start else _rated(setup)
     spent = start.values["seconds"] if start else 0.0
     model = setup.objective.model
-    journal = Journal(folder / "history.jsonl", keep_until=int(start.values["step"]) if start else 0)
+    until = int(start.values["step"]) if start else 0
+    journal = Journal(folder / "history.jsonl", keep_until=until) if team.leads else None
 
     def record(step: int, readings: Readings) -> None:
-        journal.add(step, readings)
-        progress(step, plan.steps, readings)
+        if journal is not None:
+            journal.add(step, readings)
+            progress(step, plan.steps, readings)
 
     def keep(state: Checkpoint) -> None:
+        if journal is None:
+            return
         journal.flush()
         values = {
             **state.values,
@@ -98,12 +104,12 @@ def fit(
     with threaded(setup.facts["chosen.threads"]), interruptible() as asked_to_stop:
         observer = Observer(
             read=read_step,
-            measure=lambda: measure(model),
+            measure=lambda: team.tell(dict(measure(model)) if team.leads else None),
             record=record,
             keep=keep,
-            keep_now=_clock(setup.chosen.checkpoint_every),
+            keep_now=_clock(setup.chosen.checkpoint_every, team),
             due=lambda number: number % max(1, plan.steps // READINGS) == 0,
-            stop=asked_to_stop,
+            stop=lambda: team.any(asked_to_stop()),
             slack=slack if setup.chosen.trust_end else None,
         )
         try:
@@ -111,7 +117,8 @@ def fit(
         except NonFiniteLossError as error:
             raise _with_texts(error, setup.material.data) from None
         finally:
-            journal.flush()
+            if journal is not None:
+                journal.flush()
     ending = {"train.seconds": round(spent + time.perf_counter() - began, 2), "train.stopped": ended}
     settled = {"chosen.learning_rate": plan.learning_rate, "train.shuffled": True, "train.best_step": best.step}
     return Fitted(model=model, facts={**setup.facts, **facts, **settled, **ending})
@@ -136,8 +143,10 @@ def _begun(setup: Setup, folder: Path) -> tuple[Setup, Checkpoint]:
 
     Sums over threads and numbers of another precision round differently: a resumed run adds up as it began.
     """
-    check_resumable(setup, folder)
-    start = checkpoint.load(folder / "checkpoints" / "last.safetensors")
+    team = setup.objective.team
+    if team.leads:
+        check_resumable(setup, folder)
+    start = checkpoint.shared(folder / "checkpoints" / "last.safetensors", team)
     machine = start.values["machine"]
     objective = replace(setup.objective, precision=getattr(torch, machine["chosen.precision"]))
     return replace(setup, objective=objective, facts={**setup.facts, **machine}), start
@@ -146,14 +155,14 @@ def _begun(setup: Setup, folder: Path) -> tuple[Setup, Checkpoint]:
 MACHINE = ("chosen.threads", "chosen.precision")
 
 
-def _clock(every: int | None) -> Callable[[int], bool]:
+def _clock(every: int | None, team: Team) -> Callable[[int], bool]:
     """When a checkpoint is due: every so many steps, or each minute (what a checkpoint holds does not depend on it)."""
     last = time.monotonic()
 
     def due(step: int) -> bool:
         nonlocal last
         now = time.monotonic()
-        if step % every if every else now - last < CHECKPOINT_SECONDS:
+        if not (step % every == 0 if every else team.any(now - last >= CHECKPOINT_SECONDS)):
             return False
         last = now
         return True

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from embedfit.data.batches import batch, rows_of
@@ -65,6 +66,7 @@ class Material:
     data: Examples
     query_tokens: Tokens
     document_tokens: Tokens
+    device: torch.device = torch.device("cpu")  # noqa: RUF009 (frozen)
 
     def batch_of(self, step: int, plan: Plan) -> Batch:
         """The batch of a step."""
@@ -73,7 +75,8 @@ class Material:
 
     def batch_with(self, rows: Tensor, plan: Plan, *, draw: int) -> Batch:
         """A batch of some examples; `draw` numbers its random choices."""
-        return batch(self.data, self.query_tokens, self.document_tokens, rows, draw=(plan.seed, draw))
+        made = batch(self.data, self.query_tokens, self.document_tokens, rows, draw=(plan.seed, draw))
+        return made if self.device.type == "cpu" else made.to(self.device)
 
 
 Slack = Callable[[float], float]

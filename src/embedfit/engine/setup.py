@@ -13,7 +13,8 @@ import torch
 from embedfit.data.batches import rows_of
 from embedfit.data.examples import Examples, examples
 from embedfit.engine.defaults import FAMILIES, Chosen, FamilyName, choose, family_of, kind_for
-from embedfit.engine.device import precision_for, threads_for
+from embedfit.engine.device import device_for, memory_for, precision_for, threads_for
+from embedfit.engine.exchange import share
 from embedfit.engine.loop import Material
 from embedfit.engine.step import Objective
 from embedfit.errors import RecipeError
@@ -23,7 +24,8 @@ from embedfit.pairs import Pairs
 from embedfit.probes.floor import cosent_chance, cosent_floor, infonce_chance, infonce_floor
 from embedfit.recipe import Recipe
 from embedfit.scores import Known
-from embedfit.towers import Ngram, Prototypes, Recurrent, Static, Tower, TwoTower, build, load
+from embedfit.team import team_of_this_process
+from embedfit.towers import Ngram, Prototypes, Recurrent, Static, Tower, TwoTower, build, cached_tokens, load
 from embedfit.types import Tokens
 
 
@@ -69,23 +71,32 @@ def prepare(train_pairs: Pairs, recipe: Recipe, towers: TwoTower | None = None) 
     _check_loss(chosen.loss, data)
     _check_towers(recipe, towers, data)
     threads = recipe.run.threads or threads_for(family_name)
-    precision = precision_for(recipe.run.precision, family_name)
+    device = device_for(recipe.run.device)
+    precision = precision_for(recipe.run.precision, family_name, device)
+    team = team_of_this_process()
 
     if towers is None:
         towers = _towers(kind, recipe, data)
-    query_tokens = towers.query.tokenize(data.query_texts)
+    share(towers.to(device), team)
+    query_tokens = cached_tokens(towers.query, data.query_texts)
     if data.catalogue:
         means = class_means(towers, data, query_tokens)
         towers = TwoTower(towers.query, Prototypes.from_means(data.document_texts, means, parts=towers.query.parts))
-    document_tokens = towers.document.tokenize(data.document_texts)
+    document_tokens = cached_tokens(towers.document, data.document_texts)
 
-    loss = make_loss(chosen, symmetric=not data.catalogue)
-    known = None if data.target is not None else Known(*_known(data))
-    objective = Objective(model=towers, loss=loss, known=known, precision=precision)
+    loss = make_loss(chosen, symmetric=not data.catalogue).to(device)
+    objective = Objective(
+        model=towers.to(device),
+        loss=loss,
+        known=None if data.target is not None else Known(*_known(data)).to(device),
+        precision=precision,
+        memory=memory_for(recipe.run.memory_gb, device),
+        team=team,
+    )
     parts = {"query": towers.query, "document": towers.document, "loss": loss}
     scales = {"document": chosen.prototype_scale} if data.catalogue else {}
     made = groups(parts, weight_decay=recipe.optim.weight_decay, scales=scales, layer_decay=chosen.layer_decay)
-    material = Material(data=data, query_tokens=query_tokens, document_tokens=document_tokens)
+    material = Material(data=data, query_tokens=query_tokens, document_tokens=document_tokens, device=device)
     return Setup(
         recipe=recipe,
         objective=objective,
@@ -98,6 +109,8 @@ def prepare(train_pairs: Pairs, recipe: Recipe, towers: TwoTower | None = None) 
             "chosen.model": kind,
             "chosen.precision": str(precision).removeprefix("torch."),
             "chosen.threads": threads,
+            "chosen.device": str(device),
+            "chosen.processes": team.size,
             "model.parameters": sum(p.numel() for p in towers.parameters()),
             "model.dimension": towers.dimension,
             "chosen.max_tokens": towers.query.max_tokens,
@@ -119,10 +132,10 @@ def make_loss(chosen: Chosen, *, symmetric: bool) -> Loss:
 @torch.no_grad()
 def class_means(towers: TwoTower, data: Examples, tokens: Tokens) -> torch.Tensor:
     """Mean unit embedding of each class before training, [classes, e]."""
-    was = towers.training
+    was, device = towers.training, next(towers.parameters()).device
     towers.eval()
     chunks = [
-        torch.nn.functional.normalize(towers.query(tokens.select(rows)).float(), dim=-1)
+        torch.nn.functional.normalize(towers.query(tokens.select(rows).to(device)).float(), dim=-1).cpu()
         for rows in torch.arange(len(tokens)).split(1024)
     ]
     towers.train(was)

@@ -105,7 +105,7 @@ class Optimiser:
         for name, value in tensors.items():
             part, index, key = name.split("/")
             state = whole.setdefault(int(index), {}) if part == "whole" else self._row_state(int(index))
-            state[key] = value
+            state[key] = value if key == "step" else value.to(self.parameters[int(index)].device)
         self.whole.load_state_dict({"state": whole, "param_groups": self.whole.state_dict()["param_groups"]})
 
     def _row_state(self, index: int) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 __all__ = ["Doubtful", "Known"]
 
+import copy
 from dataclasses import dataclass
 
 import torch
@@ -57,12 +58,18 @@ class Known:
         self.stride = int(document_id.max()) + 1 if document_id.numel() else 1
         self.keys = torch.unique(query_id.long() * self.stride + document_id.long())
 
+    def to(self, device: torch.device | str) -> Known:
+        """The same pairs on another device."""
+        moved = copy.copy(self)
+        moved.keys = self.keys.to(device)
+        return moved
+
     def documents(self, query_id: Int[Tensor, " q"]) -> Cells:
         """All (position of the query, identity of a document known to belong to it)."""
-        keys, wanted = self.keys.to(query_id.device), query_id.long() * self.stride
-        low, high = torch.searchsorted(keys, wanted), torch.searchsorted(keys, wanted + self.stride)
+        wanted = query_id.long() * self.stride
+        low, high = torch.searchsorted(self.keys, wanted), torch.searchsorted(self.keys, wanted + self.stride)
         row, spot = _spread(low, high - low)
-        return row, keys[spot] - wanted[row]
+        return row, self.keys[spot] - wanted[row]
 
     def __call__(self, query_id: Int[Tensor, " q"], document_id: Int[Tensor, " d"]) -> Bool[Tensor, "q d"]:
         """True where the pair is known."""
