@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from embedfit.data.audit import Audit, audit
 from embedfit.data.audit_difficulty import ANCHORS, expected_recall
 from embedfit.data.audit_labels import distinct_in_batch, meets_another
+from embedfit.data.audit_view import numbered
 from embedfit.data.demo import demo
 from embedfit.data.scripts import letters, mixed, scripts, words
 from embedfit.errors import BadRow, DataError
@@ -372,3 +373,46 @@ def test_banking77_facts_are_those_of_its_page(real_data: Path) -> None:
     assert 0 < facts["data.leakage"] < 0.01
     assert facts["data.order_autocorrelation"] > 0.9
     assert facts["data.difficulty"]["lexical"]["recall@1"] > 0.7
+
+
+# --- large tables --------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(_TEXT, st.sampled_from(["x", "X", "y"])), min_size=1, max_size=40), st.integers(1, 40))
+def test_repeats_are_the_same_rows_whether_found_among_the_first_rows_or_beyond(
+    rows: list[tuple[str, str]], ahead: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("embedfit.data.audit_view._AHEAD", ahead)
+        found = audit(_pairs(rows))
+    seen: set[tuple[str, str]] = set()
+    near: set[tuple[str, str]] = set()
+    exact_again, near_again = list[int](), list[int]()
+    for i, (query, document) in enumerate(rows):
+        normal = (normalise(query), normalise(document))
+        if (query, document) in seen:
+            exact_again.append(i)
+        elif normal in near:
+            near_again.append(i)
+        seen.add((query, document))
+        near.add(normal)
+    assert found.facts["data.duplicate_rows"] == len(exact_again)
+    assert found.facts["data.near_duplicate_rows"] == len(exact_again) + len(near_again)
+    for name, expected in (("duplicate_rows", exact_again), ("near_duplicate_rows", near_again)):
+        shown = [e["row"] for f in found.findings if f.name == name for e in f.examples]
+        assert shown == expected[:10]
+
+
+def test_numbers_are_equal_where_values_are_and_point_to_a_place_where_they_stand() -> None:
+    values = pl.Series([7, None, 3, 7, 2**63, 3], dtype=pl.UInt64)
+    numbers, at = numbered(values)
+    assert numbers.to_list() == [1, None, 0, 1, 2, 0]
+    assert values.gather(at).to_list() == [3, 7, 2**63]
+    assert numbered(values.clear())[0].to_list() == []
+
+
+def test_card_says_which_figures_are_of_a_sample_and_of_how_many_rows() -> None:
+    card = str(audit(_classes([(f"text number {i}", str(i % 40)) for i in range(25_000)])))
+    assert "from a sample of 10,000 rows: difficulty" in card
+    assert "from a sample of 20,000 rows: scripts, mixed_script_share" in card

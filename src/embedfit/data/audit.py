@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import polars as pl
+import numpy as np
+from jaxtyping import Bool, Int
 
 from embedfit.data.audit_difficulty import difficulty
 from embedfit.data.audit_finding import EXAMPLES, DataFinding, Part, share
@@ -16,7 +17,7 @@ from embedfit.data.audit_labels import classes, false_negatives, order
 from embedfit.data.audit_leakage import leakage
 from embedfit.data.audit_rows import contradictions, repeats
 from embedfit.data.audit_texts import TokenCounts, lengths, scripts_used, truncation, without_letters
-from embedfit.data.audit_view import Rows, identities, rows
+from embedfit.data.audit_view import Rows, counts, rows
 from embedfit.errors import DataError
 from embedfit.pairs import Pairs
 
@@ -97,19 +98,17 @@ def audit(
 
 def _counts(seen: Rows) -> Part:
     pairs, keys = seen.pairs, seen.keys
-    sides = [keys["query_exact"], *([keys["document_exact"].drop_nulls()] if seen.document is not None else [])]
-    brought = [identities(pairs.table[c].drop_nulls())["exact"] for c in pairs.negatives]
     facts: dict[str, Any] = {
         "data.kind": pairs.kind,
         "data.rows": len(seen),
         "data.left_out": len(pairs.left_out),
-        "data.texts": pl.concat([s.unique() for s in (*sides, *brought)]).n_unique(),
-        "data.queries": keys["query"].n_unique(),
+        "data.texts": int(_together([counts(keys[c]) for c in keys.columns if c.endswith("_exact")]).sum()),
+        "data.queries": int(np.count_nonzero(counts(keys["query"]))),
     }
     if pairs.corpus is not None:
         facts["data.documents"] = pairs.corpus["document_id"].n_unique()
     elif seen.document is not None:
-        facts["data.documents"] = keys["document"].n_unique()
+        facts["data.documents"] = int(np.count_nonzero(counts(keys["document"])))
     findings = []
     if len(seen) < _FEW:
         findings.append(
@@ -130,6 +129,14 @@ def _counts(seen: Rows) -> Part:
             )
         )
     return Part(facts, tuple(findings))
+
+
+def _together(counted: list[Int[np.ndarray, " _"]]) -> Bool[np.ndarray, " texts"]:
+    """Which numbers occur in at least one column."""
+    met = np.zeros(max(map(len, counted)), dtype=bool)
+    for times in counted:
+        met[: len(times)] |= times > 0
+    return met
 
 
 def _card(source: str, facts: Mapping[str, Any]) -> list[str]:
@@ -165,8 +172,15 @@ def _card(source: str, facts: Mapping[str, Any]) -> list[str]:
     if "data.leakage" in facts:
         lines.append(f"held out {share(facts['data.leakage'])} of the rows are known from training")
     if facts.get("data.sampled"):
-        lines.append(f"sampled  {', '.join(name.removeprefix('data.') for name in facts['data.sampled'])}")
+        lines.append("sampled  " + _samples(facts["data.sampled"]))
     return lines
+
+
+def _samples(sampled: Mapping[str, int]) -> str:
+    """Which figures are not of all rows, and of how many they are."""
+    sizes = sorted(set(sampled.values()))
+    named = {n: [name.removeprefix("data.") for name, size in sampled.items() if size == n] for n in sizes}
+    return "; ".join(f"from a sample of {n:,} rows: {', '.join(names)}" for n, names in named.items())
 
 
 def _up(facts: Mapping[str, Any], side: str) -> str:

@@ -15,7 +15,7 @@ from scipy.stats import spearmanr
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from embedfit.data.audit_finding import DataFinding, Part
-from embedfit.data.audit_view import Rows
+from embedfit.data.audit_view import Rows, counts
 
 _QUERIES = 2_000  # rows that are looked up
 _STORE = 10_000  # texts that are searched: half of them rows and half documents, where there are documents
@@ -84,11 +84,12 @@ def difficulty(rows: Rows) -> Part:
     if rows.pairs.kind == "graded":
         return _graded(rows)
     relevant = rows.keys.with_row_index("row").filter("relevant")
-    count = relevant["class"].n_unique()
+    sizes = counts(relevant["class"])
+    sizes = sizes[sizes > 0]
+    count = len(sizes)
     if relevant.height < 2 or count < 2:
         return Part()
-    sizes = relevant["class"].value_counts()["count"]
-    low, high, inside = expected_recall(relevant.height, count, float((sizes <= 3).mean()))  # type: ignore[arg-type]
+    low, high, inside = expected_recall(relevant.height, count, float((sizes <= 3).mean()))
     measured, store = _measure(rows, relevant)
     reading = _reading(measured["recall@10"], measured["chance@10"])
     facts = {

@@ -9,7 +9,7 @@ import polars as pl
 from jaxtyping import Float, Int
 
 from embedfit.data.audit_finding import DataFinding, Part, share, worst
-from embedfit.data.audit_view import Rows
+from embedfit.data.audit_view import Rows, counts, edges
 
 _BLOCKS = 5_000  # batches looked at in the order of the rows
 _BATCHES = (64, 256)  # batch sizes that false negatives are worked out for; order is told for the first
@@ -20,12 +20,12 @@ def classes(rows: Rows) -> Part:
     relevant = rows.relevant
     if relevant.is_empty():
         return Part()
-    sizes = relevant["class"].value_counts()["count"]
-    tail, largest = float((sizes <= 3).mean()), int(sizes.max())  # type: ignore[arg-type]
+    sizes = _sizes(relevant)
+    tail, largest = float((sizes <= 3).mean()), int(sizes.max())
     facts = {
         "data.classes": len(sizes),
         "data.classes_at_most_3": tail,
-        "data.class_size_median": float(sizes.median()),  # type: ignore[arg-type]
+        "data.class_size_median": float(np.median(sizes)),
         "data.class_size_max": largest,
         "data.class_share_max": largest / relevant.height,
     }
@@ -69,7 +69,7 @@ def order(rows: Rows) -> Part:
     if relevant.height < 2:
         return Part()
     label = relevant["class"]
-    sizes = label.value_counts()["count"].to_numpy().astype(np.int64)
+    sizes = _sizes(relevant)
     n, batch = len(label), min(_BATCHES[0], len(label))
     agreement = float((label[1:] == label[:-1]).mean())  # type: ignore[arg-type]
     chance = float((sizes * (sizes - 1.0)).sum() / (n * (n - 1.0)))
@@ -122,9 +122,11 @@ def meets_another(others: Int[np.ndarray, " r"], n: int, batch: int) -> Float[np
 
 def _met(marked: Int[np.ndarray, " r"], n: int, drawn: int) -> Float[np.ndarray, " r"]:
     """Chance of at least one of `marked` among `drawn` of n without replacement; exact where few of many are marked."""
-    left = n - np.arange(drawn)
+    missed = np.zeros(len(marked))
     with np.errstate(divide="ignore"):  # log 0: more are drawn than are left unmarked
-        return -np.expm1(np.log1p(-np.minimum(1.0, marked[:, None] / left)).sum(axis=1))
+        for left in range(n, n - drawn, -1):
+            missed += np.log1p(-np.minimum(1.0, marked / left))
+    return -np.expm1(missed)
 
 
 def false_negatives(rows: Rows) -> Part:
@@ -138,16 +140,15 @@ def false_negatives(rows: Rows) -> Part:
     n = relevant.height
     if n < 2:
         return Part()
-    own = "query_exact" if rows.pairs.kind == "classes" else "document_exact"
+    own = relevant["query_exact" if rows.pairs.kind == "classes" else "document_exact"]
     right = _right(relevant, classes=rows.pairs.kind == "classes")
-    same = relevant.select(pl.len().over(own).cast(pl.Int64)).to_series()
     facts: dict[str, float] = {}
-    for name, others in (("unmasked", right - 1), ("exact_mask", right - same)):
-        counts = others.clip(0).alias("others").value_counts()
-        weight = counts["count"].to_numpy() / n
+    for name, same in (("unmasked", 1), ("exact_mask", _of_each(counts(own), own))):
+        others = np.bincount(np.maximum(0, right - same))  # how many rows have 0, 1, 2, ... others
+        different = np.flatnonzero(others)
         for batch in _BATCHES:
-            chance = meets_another(counts["others"].to_numpy(), n, batch)
-            facts[f"data.false_negatives_{name}_{batch}"] = float(chance @ weight)
+            chance = meets_another(different, n, batch)
+            facts[f"data.false_negatives_{name}_{batch}"] = float(chance @ (others[different] / n))
     small, large = (facts[f"data.false_negatives_exact_mask_{b}"] for b in _BATCHES)
     if large < 0.01:
         return Part(facts)
@@ -161,15 +162,20 @@ def false_negatives(rows: Rows) -> Part:
     return Part(facts, (finding,))
 
 
-def _right(keys: pl.DataFrame, *, classes: bool) -> pl.Series:
+def _right(keys: pl.DataFrame, *, classes: bool) -> Int[np.ndarray, " n"]:
     """How many rows, itself included, hold what is right for the query of each row."""
     if classes:
-        return keys.select(pl.len().over("class").cast(pl.Int64)).to_series()
-    own = keys.select(pl.len().over("document").cast(pl.Int64)).to_series()
-    edges = keys.select("query", "document", right=own).unique(["query", "document"])
-    counted = edges.group_by("query").agg(pl.len(), pl.col("right").sum())
-    several = counted.filter(pl.col("len") > 1).select("query", "right")
-    if several.is_empty():
-        return own
-    reach = keys.select("query").join(several, on="query", how="left", maintain_order="left")["right"]
-    return pl.select(pl.coalesce(reach, own)).to_series()
+        return _of_each(counts(keys["class"]), keys["class"])
+    own = counts(keys["document"])
+    query, document = edges(keys)
+    return _of_each(np.bincount(query, weights=own[document]).astype(np.int64), keys["query"])  # exact below 2^53
+
+
+def _sizes(relevant: pl.DataFrame) -> Int[np.ndarray, " c"]:
+    """Rows of each class that has any."""
+    sizes = counts(relevant["class"])
+    return sizes[sizes > 0]
+
+
+def _of_each(values: Int[np.ndarray, " c"], numbers: pl.Series) -> Int[np.ndarray, " n"]:
+    return values[numbers.to_numpy()]

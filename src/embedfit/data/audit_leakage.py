@@ -28,8 +28,8 @@ def leakage(train: Rows, dev: Rows) -> Part:
     if not len(dev):
         return Part({"data.leakage": 0.0})
     graded = train.pairs.kind == "graded"
-    normal = _in_either_order(train, dev) if graded else dev.keys["query"].is_in(train.keys["query"].unique().implode())
-    exact = dev.keys["query_exact"].is_in(train.keys["query_exact"].unique().implode())
+    normal = _in_either_order(train, dev) if graded else _known(train, dev, "query")
+    exact = _known(train, dev, "query_exact")
     facts: dict[str, Any] = {"data.dev_rows": len(dev), "data.leakage": _share(normal)}
     facts["data.leakage_texts" if graded else "data.leakage_exact"] = _share(exact)
     findings = []
@@ -50,14 +50,25 @@ def leakage(train: Rows, dev: Rows) -> Part:
     return Part({**facts, **unseen.facts}, (*findings, *unseen.findings))
 
 
+def _known(train: Rows, dev: Rows, column: str) -> pl.Series:
+    """Which held-out rows have a text that is among the training rows' texts, both by the same column of keys."""
+
+    def hashes(rows: Rows, numbers: pl.Series) -> pl.Series:
+        return (rows.exact if column.endswith("_exact") else rows.normal).gather(numbers)
+
+    return hashes(dev, dev.keys[column]).is_in(hashes(train, train.keys[column].unique()).implode())
+
+
 def _share(mask: pl.Series) -> float:
     return float(mask.mean() or 0.0)  # type: ignore[arg-type]
 
 
 def _in_either_order(train: Rows, dev: Rows) -> pl.Series:
     def key(rows: Rows) -> pl.Series:
-        ordered = pl.struct(pl.min_horizontal("query", "document"), b=pl.max_horizontal("query", "document"))
-        return rows.keys.select(pair=ordered).unnest("pair").hash_rows()
+        sides = pl.DataFrame({c: rows.normal.gather(rows.keys[c]) for c in ("query", "document")})
+        return sides.select(
+            a=pl.min_horizontal("query", "document"), b=pl.max_horizontal("query", "document")
+        ).hash_rows()
 
     return key(dev).is_in(key(train).unique().implode())
 
@@ -65,11 +76,12 @@ def _in_either_order(train: Rows, dev: Rows) -> pl.Series:
 def _unseen_classes(train: Rows, dev: Rows) -> Part:
     if train.pairs.kind != "classes":
         return Part()
-    known = dev.keys["class"].is_in(train.keys["class"].unique().implode())
-    part = 1 - _share(known)
+    known, asked = (rows.pairs.table["label"].cast(pl.String).fill_null("") for rows in (train, dev))
+    seen = asked.is_in(known.unique().implode())
+    part = 1 - _share(seen)
     if not part:
         return Part({"data.dev_unseen_classes": 0.0})
-    labels = dev.pairs.table["label"].filter(~known).unique().sort()
+    labels = asked.filter(~seen).unique().sort()
     finding = DataFinding(
         name="unseen_classes",
         severity=worst(part, watch=0.0, issue=0.2),

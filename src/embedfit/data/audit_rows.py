@@ -6,11 +6,14 @@ __all__ = ["contradictions", "repeats"]
 
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from embedfit.data.audit_finding import EXAMPLES, DataFinding, Part, excerpt, share, worst
-from embedfit.data.audit_view import Rows, identities
+from embedfit.data.audit_view import Rows, edges, repeated
 from embedfit.pairs import COLUMNS
+
+_NUMBERS = {"query": pl.Int32, "document": pl.Int32}
 
 
 def _shown(rows: Rows, at: pl.Series, *columns: str) -> tuple[dict[str, Any], ...]:
@@ -27,11 +30,10 @@ def repeats(rows: Rows) -> Part:
     columns = [c for c in (*COLUMNS[kind], *rows.pairs.negatives) if c in table.columns]
     exact = table.select(columns).hash_rows()
     told = rows.keys.with_columns(score=table["score"]) if kind == "graded" else rows.keys
-    names = [c for c in ("query", "document", "class", "score", "relevant") if c in told.columns]
-    brought = [table[c] for c in rows.pairs.negatives]
-    near = pl.DataFrame([told.select(names).hash_rows().alias("row"), *brought]).hash_rows()
-    again, again_near = ~exact.is_first_distinct(), ~near.is_first_distinct()
-    n, n_near = int(again.sum()), int((again | again_near).sum())
+    brought = [f"{c}_exact" for c in rows.pairs.negatives]
+    names = [c for c in ("query", "document", "class", "score", "relevant", *brought) if c in told.columns]
+    near = told.select(names).hash_rows()
+    n, n_near = len(rows) - exact.n_unique(), len(rows) - near.n_unique()
     facts: dict[str, Any] = {"data.duplicate_rows": n, "data.near_duplicate_rows": n_near}
     findings = []
     shown = [c for c in columns if c in ("query", "positive", "text", "label", "sentence1", "sentence2", "document_id")]
@@ -41,7 +43,7 @@ def repeats(rows: Rows) -> Part:
                 name="duplicate_rows",
                 severity="watch" if n >= 0.05 * len(rows) else "info",
                 sentence=f"{n:,} rows ({share(n / len(rows))}) repeat an earlier row exactly",
-                examples=_shown(rows, again.arg_true(), *shown),
+                examples=_shown(rows, repeated(exact, EXAMPLES), *shown),
             )
         )
     if n_near > n:
@@ -51,11 +53,22 @@ def repeats(rows: Rows) -> Part:
                 severity="watch" if n_near - n >= 0.05 * len(rows) else "info",
                 sentence=f"{n_near - n:,} more rows repeat an earlier one but for case, width, spacing or outer "
                 "punctuation",
-                examples=_shown(rows, (again_near & ~again).arg_true(), *shown),
+                examples=_shown(rows, _repeated_near(exact, near), *shown),
             )
         )
     own = _own_document(rows, shown)
     return Part({**facts, **own.facts}, (*findings, *own.findings))
+
+
+def _repeated_near(exact: pl.Series, near: pl.Series) -> pl.Series:
+    """The first rows that equal an earlier one after normalisation, but none as it stands."""
+    spread = (
+        pl.DataFrame({"exact": exact, "near": near}).group_by("near").agg(low=pl.min("exact"), high=pl.max("exact"))
+    )
+    several = spread.filter(pl.col("low") != pl.col("high"))["near"]
+    at = near.is_in(several.implode()).arg_true()
+    first = at.filter(exact.gather(at).is_first_distinct())
+    return first.filter(~near.gather(first).is_first_distinct()).head(EXAMPLES)
 
 
 def _own_document(rows: Rows, shown: list[str]) -> Part:
@@ -91,7 +104,7 @@ def contradictions(rows: Rows) -> Part:
 
 
 def _conflicts(keys: pl.DataFrame, by: list[str], value: str) -> pl.DataFrame:
-    told = keys.with_row_index("row").filter(pl.struct(*by, value).is_first_distinct())
+    told = keys.with_row_index("row").filter(keys.select(*by, value).hash_rows().is_first_distinct())
     return told.group_by(by).agg(pl.len(), pl.col("row").sort()).filter(pl.col("len") > 1).sort(pl.col("row").list[0])
 
 
@@ -185,18 +198,15 @@ def _two_judgements(rows: Rows) -> Part:
 
 
 def _both_signs(rows: Rows) -> Part:
-    keys, table = rows.keys, rows.pairs.table
-    edges = keys.select("query", "document").unique()
-    several = int((edges.group_by("query").len()["len"] > 1).sum())
+    keys = rows.keys
+    asked, answers = edges(keys)
+    several = int((np.bincount(asked) > 1).sum())
+    known = pl.DataFrame({"query": asked, "document": answers, "known": True}, schema_overrides=_NUMBERS)
     hit = pl.repeat(False, len(rows), dtype=pl.Boolean, eager=True)
     for column in rows.pairs.negatives:
-        brought = identities(table[column].fill_null(""))["normal"].alias("document")
-        joined = (
-            keys.select("query")
-            .with_columns(brought)
-            .join(edges.with_columns(known=True), on=["query", "document"], how="left", maintain_order="left")
-        )
-        hit = hit | (joined["known"].fill_null(False) & table[column].is_not_null())
+        brought = keys.select("query", document=column)
+        joined = brought.join(known, on=["query", "document"], how="left", maintain_order="left")
+        hit = hit | joined["known"].fill_null(False)
     wrong = keys["query"].filter(hit).n_unique()
     facts: dict[str, Any] = {"data.conflicting_texts": wrong, "data.queries_with_several_positives": several}
     findings = []
