@@ -66,6 +66,7 @@ def test_what_cannot_be_trained_on_is_refused_by_both_interfaces_and_nothing_is_
     with pytest.raises(EmbedfitError) as caught:
         ef.fit(str(tmp_path / "x.csv"), out=tmp_path / "python", settings=QUICK)
     assert said.lower() in caught.value.message.lower()
+    assert caught.value.hint
 
     shown = typed("train", tmp_path / "x.csv", "--out", tmp_path / "typed", *AS_TYPED)
     assert shown.exit_code == 2, shown.stderr

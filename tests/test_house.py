@@ -129,6 +129,18 @@ def test_every_public_module_declares_and_explains_itself(path: Path) -> None:
     assert [name for name in silent if name not in inner] == []
 
 
+def test_every_error_says_what_to_do() -> None:
+    kinds = ("DataError", "ModelError", "RecipeError", "RunError")
+    silent = [
+        f"{name_of(path)}:{node.lineno}"
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in kinds
+        and not any(given.arg == "hint" for given in node.keywords)
+    ]  # fmt: skip
+    assert silent == []
+
+
 def test_declared_names_exist() -> None:
     code = (
         "import importlib, pkgutil, embedfit\n"

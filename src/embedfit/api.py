@@ -138,13 +138,19 @@ def fit(
     elif isinstance(dev, float | int):
         change["data.dev"] = float(dev)
     elif dev is not None and not isinstance(dev, Pairs):
-        raise DataError(f"dev is {dev!r}; expected rows, a file of them, or the share or number of rows to hold out")
+        raise DataError(
+            f"dev is {dev!r}; expected rows, a file of them, or the share or number of rows to hold out",
+            hint="dev=0.1, dev=500, dev='held_out.csv', or rows from embedfit.read",
+        )
     chosen = patch(chosen, change) if change else chosen
     divided = job.gather(
         chosen, train=train if isinstance(train, Pairs) else None, dev=dev if isinstance(dev, Pairs) else None
     )
     if divided.dev is not None and divided.dev.kind != divided.train.kind:
-        raise DataError(f"training rows are of kind '{divided.train.kind}', held-out rows of '{divided.dev.kind}'")
+        raise DataError(
+            f"training rows are of kind '{divided.train.kind}', held-out rows of '{divided.dev.kind}'",
+            hint="give rows of one kind, for example with kind='pairs' (--kind pairs) for both",
+        )
     folder = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="embedfit-"))
     towers = model if isinstance(model, TwoTower) else None
     record, _ = job.train(divided, chosen, folder, towers=towers, resume=resume, watcher=watcher)

@@ -57,7 +57,10 @@ class Pairs:
                 hint=f"name the missing one, for example {missing[0]}='your_column'",
             )
         if (self.kind == "collection") != (self.corpus is not None):
-            raise DataError(f"data of kind '{self.kind}' {'needs' if self.corpus is None else 'has no'} corpus")
+            raise DataError(
+                f"data of kind '{self.kind}' {'needs' if self.corpus is None else 'has no'} corpus",
+                hint="corpus= is a table of document_id and document, and belongs to kind='collection' alone",
+            )
 
     def __len__(self) -> int:
         return self.table.height

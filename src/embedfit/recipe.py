@@ -242,9 +242,13 @@ def from_toml(path: Path) -> Recipe:
     except FileNotFoundError:
         raise RecipeError(f"no recipe at '{path}'", hint="`embedfit init DATA` writes one") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(f"'{path}' is no TOML file: {error}") from None
+        raise RecipeError(
+            f"'{path}' is no TOML file: {error}", hint="`embedfit init DATA` writes one to start from"
+        ) from None
     except OSError as error:
-        raise RecipeError(f"cannot read '{path}': {error.strerror}") from None
+        raise RecipeError(
+            f"cannot read '{path}': {error.strerror}", hint="check that it is a file and may be read"
+        ) from None
     return build(table, source=str(path))
 
 

@@ -122,7 +122,7 @@ def read_history(path: Path) -> History:
     try:
         lines = path.read_bytes().splitlines()
     except OSError as error:
-        raise RunError(f"cannot read '{path}': {error.strerror}") from None
+        raise RunError(f"cannot read '{path}': {error.strerror}", hint="check that it may be read") from None
     for number, line in enumerate(lines, 1):
         try:
             reading = json.loads(line)
@@ -199,7 +199,7 @@ def _read(path: Path) -> Any:
     try:
         value = json.loads(path.read_text("utf-8"))
     except OSError as error:
-        raise RunError(f"cannot read '{path}': {error.strerror}") from None
+        raise RunError(f"cannot read '{path}': {error.strerror}", hint="check that it may be read") from None
     except ValueError as error:  # no JSON, or no UTF-8
         raise RunError(f"'{path}' is broken: {error}", hint="train again into another folder") from None
     if not isinstance(value, dict):

@@ -137,7 +137,10 @@ def _refuse_unknown_roles(roles: Mapping[str, Any], read: Mapping[str, _File]) -
     known = dict.fromkeys(role for required, optional in _ROLES.values() for role in (*required, *optional))
     for role, column in roles.items():
         if role not in known:
-            raise DataError(f"a collection has no role '{role}'; its roles are {', '.join(known)}")
+            raise DataError(
+                f"a collection has no role '{role}'; its roles are {', '.join(known)}",
+                hint="write role='name of the column' for one of these",
+            )
         if not any(file.binding.get(role) == column for file in read.values()):
             seen = sorted({c for file in read.values() for c in (*file.binding.values(), *file.binding.unused)})
             raise DataError(
@@ -201,7 +204,10 @@ def _judgements(file: _File, queries: pl.DataFrame, corpus: pl.DataFrame) -> tup
     rows = file.rows.join(queries, on="query_id", how="semi", maintain_order="left")
     rows = rows.join(corpus, on="document_id", how="semi", maintain_order="left")
     if not rows.height:
-        raise DataError(f"no judgement of {file.name} names a known query and a known document")
+        raise DataError(
+            f"no judgement of {file.name} names a known query and a known document",
+            hint="the ids of the judgements have to be those of the corpus and of the queries: compare the first lines",
+        )
     notes: tuple[str, ...] = ()
     if "relevance" not in rows.columns:
         rows = rows.with_columns(relevance=pl.lit(1.0))

@@ -89,7 +89,10 @@ def load_saved(folder: Path, split: str | None) -> Table:
     try:
         found = datasets.load_from_disk(str(folder))
     except (OSError, ValueError) as error:
-        raise DataError(f"{folder} cannot be read as a saved data set: {error}") from error
+        raise DataError(
+            f"{folder} cannot be read as a saved data set: {error}",
+            hint="was the folder copied whole? Save the data set again with Dataset.save_to_disk",
+        ) from error
     return replace(open_memory(found, split), name=str(folder))
 
 
@@ -239,7 +242,7 @@ def _stream(source: Any) -> Table:
     rows: list[Mapping[str, Any]] = list(islice(iter(source), STREAM_ROWS + 1))
     cut = len(rows) > STREAM_ROWS
     if not rows:
-        raise DataError("the stream has no rows")
+        raise DataError("the stream has no rows", hint="it may have been read to its end before: make it afresh")
     note = (
         f"a stream: its first {STREAM_ROWS:,} rows were taken"
         if cut

@@ -95,7 +95,10 @@ def _inside(folder: Path) -> list[Path]:
     files = [p for p in entries if format_of(p) is not None]
     if not files:
         seen = ", ".join(p.name for p in entries[:5]) or "nothing"
-        raise DataError(f"the folder {folder} has no readable file (it holds {seen}); readable are {_READABLE}")
+        raise DataError(
+            f"the folder {folder} has no readable file (it holds {seen}); readable are {_READABLE}",
+            hint="name a file of one of these formats, or the folder that holds them",
+        )
     formats = sorted({str(format_of(p)) for p in files})
     if len(formats) > 1:
         raise DataError(

@@ -72,7 +72,10 @@ def read(
 
 def _check(name: str, value: str, allowed: Sequence[str]) -> None:
     if value not in allowed:
-        raise DataError(f"{name}='{value}' is not possible; expected one of {', '.join(allowed)}")
+        raise DataError(
+            f"{name}='{value}' is not possible; expected one of {', '.join(allowed)}",
+            hint=f"leave it out for '{allowed[0]}'",
+        )
 
 
 def _collection_files(source: Any, files: dict[str, Any], kind: str, split: str | None) -> dict[str, Path]:

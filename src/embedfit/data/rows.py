@@ -79,11 +79,17 @@ def gather(
     count = sum(s.bad.height + len(p.broken) for p, s in zip(parts, settled, strict=True))
     fit = sum(s.frame.height for s in settled)
     if not count and not fit:
-        raise DataError(f"{name} has a header but no rows" if parts and parts[0].has_lines else f"{name} has no rows")
+        raise DataError(
+            f"{name} has a header but no rows" if parts and parts[0].has_lines else f"{name} has no rows",
+            hint="was the file written to its end? Every line after the header is one example",
+        )
     if count and on_bad_rows == "error":
         raise _first_bad(parts, settled, count)
     if not fit:
-        raise DataError(f"no row of {name} is fit: {_named(parts[0], settled[0], 1)[0]}, and {count - 1} more")
+        raise DataError(
+            f"no row of {name} is fit: {_named(parts[0], settled[0], 1)[0]}, and {count - 1} more",
+            hint="look at that row first: is it the right column, and is the file cut into cells rightly?",
+        )
     left_out = tuple(bad for p, s in zip(parts, settled, strict=True) for bad in _named(p, s, count))
     sources = {role: column for s in settled for role, column in s.sources.items()}
     notes = tuple(note for s in settled for note in s.notes)

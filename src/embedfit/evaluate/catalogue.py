@@ -62,7 +62,7 @@ class Catalogue:
     def find(self, query: Float[np.ndarray, "q e"], k: int = 10) -> list[list[Answer]]:
         """The k best documents of each query, best first; equal scores in the order of the catalogue."""
         if k < 1:
-            raise DataError(f"k is {k}; expected 1 or more documents")
+            raise DataError(f"k is {k}; expected 1 or more documents", hint="k=10 (-k 10) gives the ten nearest")
         return self.named(*top_owners(query, *self._entries, k))
 
     def named(self, scores: Float[np.ndarray, "q k"], candidates: Int[np.ndarray, "q k"]) -> list[list[Answer]]:

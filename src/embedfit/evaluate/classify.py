@@ -52,9 +52,12 @@ class Answers:
 
     def __post_init__(self) -> None:
         if not self.score.size:
-            raise DataError("there is no query to decide on")
+            raise DataError("there is no query to decide on", hint="give at least one held-out query")
         if np.isnan(self.score).any():
-            raise DataError("a score is NaN: no threshold can decide on it")
+            raise DataError(
+                "a score is NaN: no threshold can decide on it",
+                hint="look at the embeddings: one of them is not finite",
+            )
 
     def right(self) -> Bool[np.ndarray, " n"]:
         """The answer would be right; never for a query out of scope."""
@@ -93,7 +96,7 @@ def pair_decision(
         DataError: no pair is the same.
     """
     if not same.any():
-        raise DataError(f"none of {same.size} pairs is the same: nothing to find")
+        raise DataError(f"none of {same.size} pairs is the same: nothing to find", hint="give pairs of both sorts")
     said = score >= threshold
     right = float((said & same).sum())
     ranking = rank(score[None], np.zeros(int(same.sum()), np.int64), np.flatnonzero(same))

@@ -37,7 +37,10 @@ def unit_rows(embedding: np.ndarray, count: int, what: str) -> Float[np.ndarray,
         ModelError: another shape, NaN, infinity, or rows of another length.
     """
     if embedding.ndim != 2 or embedding.shape[0] != count:
-        raise ModelError(f"{what}: {count} texts went in, embeddings of shape {embedding.shape} came out")
+        raise ModelError(
+            f"{what}: {count} texts went in, embeddings of shape {embedding.shape} came out",
+            hint="an encoder gives one row [e] for each text, in the order of the texts",
+        )
     embedding = np.ascontiguousarray(embedding, np.float32)
     bad = np.flatnonzero(~np.isfinite(embedding).all(1))
     if bad.size:
@@ -71,6 +74,9 @@ def embed_task(
         if rows.size:
             embedding = embed(encode, [task.keys[i] for i in rows], what)
             if embedding.shape[1] != query.shape[1]:
-                raise ModelError(f"queries have {query.shape[1]} dimensions, {what} {embedding.shape[1]}")
+                raise ModelError(
+                    f"queries have {query.shape[1]} dimensions, {what} {embedding.shape[1]}",
+                    hint="both encoders have to end in the same space",
+                )
             key[rows] = embedding
     return query, key

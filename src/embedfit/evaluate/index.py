@@ -80,10 +80,13 @@ def build(
     """
     embedding = unit_rows(embedding, len(ids), "documents")
     if not len(ids):
-        raise DataError("there are no documents to index")
+        raise DataError("there are no documents to index", hint="give at least one document")
     if len(set(ids)) < len(ids):
         double = Counter(ids).most_common(1)[0][0]
-        raise DataError(f"{len(ids) - len(set(ids))} document ids occur more than once, for example '{double}'")
+        raise DataError(
+            f"{len(ids) - len(set(ids))} document ids occur more than once, for example '{double}'",
+            hint="give every document an id of its own, and each document once",
+        )
     engine: Any = _engine(kind, embedding.shape[1], len(ids), seed)
     if not engine.is_trained:
         engine.train(embedding)
@@ -168,7 +171,10 @@ def self_check(
         ModelError: too many do not find themselves; names the first.
     """
     if len(embedding) != len(index.ids):
-        raise ModelError(f"the index holds {len(index.ids)} documents, {len(embedding)} embeddings were given")
+        raise ModelError(
+            f"the index holds {len(index.ids)} documents, {len(embedding)} embeddings were given",
+            hint="give the embeddings of the documents that were indexed, in the same order",
+        )
     rows = check_rows(len(index.ids), sample=sample, seed=seed)
     own_row = embedding[rows].astype(np.float32)
     scores, found = search(index, own_row, 1)

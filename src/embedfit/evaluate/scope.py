@@ -47,7 +47,10 @@ def out_of_scope(
         DataError: rows of another kind, or nothing to choose a threshold by: see `rejection_threshold`.
     """
     if {dev.kind, test.kind, known.kind} != {"classes"}:
-        raise DataError(f"expected rows of kind 'classes', got {dev.kind}, {test.kind} and {known.kind}")
+        raise DataError(
+            f"expected rows of kind 'classes', got {dev.kind}, {test.kind} and {known.kind}",
+            hint="read them with kind='classes'",
+        )
     tasks = task_of(dev, known, keys), task_of(test, known, keys)
 
     def measured(on_dev: Scorer, on_test: Scorer) -> Mapping[str, float]:

@@ -71,7 +71,10 @@ def task_of(pairs: Pairs, known: Pairs | None = None, keys: Keys | None = None) 
         DataError: no query can be asked, or the kinds differ.
     """
     if known is not None and known.kind != pairs.kind:
-        raise DataError(f"held-out rows are of kind '{pairs.kind}', known rows of kind '{known.kind}'")
+        raise DataError(
+            f"held-out rows are of kind '{pairs.kind}', known rows of kind '{known.kind}'",
+            hint="give rows of one kind on both sides",
+        )
     if pairs.kind == "graded":
         raise DataError("graded pairs pose no retrieval task", hint="evaluate them by rank correlation")
     if keys in ("phrasings", "prototypes") and known is None:

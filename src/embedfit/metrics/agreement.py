@@ -100,7 +100,13 @@ def _weighted_pearson(
 
 def _rows(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"]) -> tuple[np.ndarray, np.ndarray]:
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
-        raise DataError("a correlation needs finite values; got NaN or infinity")
+        raise DataError(
+            "a correlation needs finite values; got NaN or infinity",
+            hint="leave out rows without a grade; where scores are at fault, look at the weights of the model",
+        )
     if x.size < 2:
-        raise DataError(f"a correlation needs at least 2 rows; got {x.size}")
+        raise DataError(
+            f"a correlation needs at least 2 rows; got {x.size}",
+            hint="hold out more rows: a few hundred tell two models apart",
+        )
     return x.astype(np.float64)[None], y.astype(np.float64)[None]

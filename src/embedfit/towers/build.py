@@ -123,6 +123,12 @@ def _check(kind: str, wanted: Mapping[str, Any]) -> None:
     least = {"dimension": 1, "vocabulary": 1, "max_tokens": 1, "layers": 0 if kind == "static" else 1}
     for name, floor in least.items():
         if wanted.get(name, floor) < floor:
-            raise ModelError(f"model.{name} is {wanted[name]}; expected {floor} or more for '{kind}'")
+            raise ModelError(
+                f"model.{name} is {wanted[name]}; expected {floor} or more for '{kind}'",
+                hint=f'leave it at "auto", or set model.{name} to {floor} or more',
+            )
     if not 0 <= wanted.get("dropout", 0.0) < 1:
-        raise ModelError(f"model.dropout is {wanted['dropout']}; expected 0 or more and less than 1")
+        raise ModelError(
+            f"model.dropout is {wanted['dropout']}; expected 0 or more and less than 1",
+            hint='0.1 is usual; "auto" takes what suits the tower',
+        )

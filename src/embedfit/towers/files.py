@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["missing_weights", "read_json", "read_tokenizer_file", "read_weights", "write_json", "write_weights"]
+__all__ = [
+    "NOT_WHOLE",
+    "missing_weights",
+    "read_json",
+    "read_tokenizer_file",
+    "read_weights",
+    "write_json",
+    "write_weights",
+]
 
 import json
 from collections.abc import Mapping
@@ -16,6 +24,9 @@ from torch import Tensor
 
 from embedfit.errors import ModelError
 
+NOT_WHOLE = "was the folder copied whole? Save the model again, or fetch it again"
+"""What to do about a file that is missing or broken."""
+
 _WEIGHTS = "model.safetensors"
 
 
@@ -23,7 +34,7 @@ def missing_weights(folder: Path) -> ModelError:
     """Why a folder without safetensors cannot be read: only a pickle is there, or nothing."""
     pickled = sorted(p.name for p in folder.glob("*.bin"))
     if not pickled:
-        return ModelError(f"'{folder}' lacks {_WEIGHTS}", hint="was it copied whole?")
+        return ModelError(f"'{folder}' lacks {_WEIGHTS}", hint=NOT_WHOLE)
     return ModelError(
         f"'{folder}' holds its weights only as '{pickled[0]}', a pickle, which may run any code when it is read",
         hint="where you trust it, convert it: transformers' `save_pretrained` writes safetensors",
@@ -42,7 +53,7 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
-        raise ModelError(f"'{path}' is broken: {error}", hint="was it copied whole?") from None
+        raise ModelError(f"'{path}' is broken: {error}", hint=NOT_WHOLE) from None
 
 
 def write_weights(folder: Path, weights: Mapping[str, Tensor]) -> None:
@@ -58,11 +69,14 @@ def read_tokenizer_file(folder: Path) -> Tokenizer:
     """
     path = folder / "tokenizer.json"
     if not path.is_file():
-        raise ModelError(f"'{folder}' lacks tokenizer.json")
+        raise ModelError(
+            f"'{folder}' lacks tokenizer.json",
+            hint=NOT_WHOLE,
+        )
     try:
         return Tokenizer.from_file(str(path))
     except Exception as error:  # tokenizers raises bare Exception
-        raise ModelError(f"'{path}' is broken: {error}") from None
+        raise ModelError(f"'{path}' is broken: {error}", hint=NOT_WHOLE) from None
 
 
 def read_json(path: Path) -> Any:
@@ -74,9 +88,9 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
-        raise ModelError(f"'{path.parent}' lacks {path.name}", hint="was it copied whole?") from None
+        raise ModelError(f"'{path.parent}' lacks {path.name}", hint=NOT_WHOLE) from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ModelError(f"'{path}' is broken: {error}", hint="was it copied whole?") from None
+        raise ModelError(f"'{path}' is broken: {error}", hint=NOT_WHOLE) from None
 
 
 def write_json(path: Path, value: object) -> None:

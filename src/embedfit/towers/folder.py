@@ -26,7 +26,7 @@ from embedfit.towers import own, sentence_transformers
 from embedfit.towers.base import Tower
 from embedfit.towers.card import card
 from embedfit.towers.encoder import Encoder
-from embedfit.towers.files import read_json, write_json
+from embedfit.towers.files import NOT_WHOLE, read_json, write_json
 from embedfit.towers.reading import read
 from embedfit.towers.two_tower import TwoTower
 
@@ -154,7 +154,10 @@ def _read_tower(folder: Path, entry: Mapping[str, Any], dropout: float | None, m
     try:
         place, layout, kind, settings = folder / entry["folder"], entry["layout"], entry["kind"], entry["settings"]
     except KeyError as error:
-        raise ModelError(f"'{folder / _MANIFEST}' is broken: a tower lacks {error}") from None
+        raise ModelError(
+            f"'{folder / _MANIFEST}' is broken: a tower lacks {error}",
+            hint=NOT_WHOLE,
+        ) from None
     if layout == "sentence-transformers":
         return own.restore(read(place, dropout=dropout, max_tokens=max_tokens), settings, dropout=dropout)
     return own.read(kind, own.changed(settings, dropout=dropout, max_tokens=max_tokens), place)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from embedfit.errors import ModelError
 from embedfit.towers import tokenizer as subwords
 from embedfit.towers.encoder import Encoder, Kept
-from embedfit.towers.files import missing_weights
+from embedfit.towers.files import NOT_WHOLE, missing_weights
 
 _VOCABULARY_FILES = (
     "tokenizer.json",
@@ -57,7 +57,9 @@ def read_model(folder: Path, *, dropout: float | None) -> tuple[nn.Module, dict[
     from transformers import AutoConfig, AutoModel
 
     if not (folder / "config.json").is_file():
-        raise ModelError(f"'{folder}' lacks config.json")
+        raise ModelError(
+            f"'{folder}' lacks config.json", hint="expected a folder that save_pretrained wrote; was it copied whole?"
+        )
     if not any(folder.glob("*.safetensors")):
         raise missing_weights(folder)
     try:
@@ -71,7 +73,10 @@ def read_model(folder: Path, *, dropout: float | None) -> tuple[nn.Module, dict[
             )
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         first = str(error).strip().splitlines()
-        raise ModelError(f"'{folder}' cannot be loaded: {first[0] if first else type(error).__name__}") from error
+        raise ModelError(
+            f"'{folder}' cannot be loaded: {first[0] if first else type(error).__name__}",
+            hint=NOT_WHOLE,
+        ) from error
     missing = sorted(name for name in told["missing_keys"] if not name.startswith("pooler."))
     if missing:
         raise ModelError(
@@ -105,7 +110,10 @@ def read_tokenizer(
         with _quiet():
             whole = AutoTokenizer.from_pretrained(folder, local_files_only=True, use_fast=True)
     except (OSError, ValueError, KeyError, ImportError) as error:
-        raise ModelError(f"'{folder}' has no tokeniser that can be loaded: {str(error).splitlines()[0]}") from error
+        raise ModelError(
+            f"'{folder}' has no tokeniser that can be loaded: {str(error).splitlines()[0]}",
+            hint=NOT_WHOLE,
+        ) from error
     if not whole.is_fast:
         raise ModelError(f"'{folder}' has only a slow tokeniser", hint="expected one with a tokenizer.json")
     tokenizer: Tokenizer = whole.backend_tokenizer

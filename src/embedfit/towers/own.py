@@ -18,7 +18,7 @@ from embedfit.towers.base import Tower
 from embedfit.towers.dense import Dense, as_residual
 from embedfit.towers.encoder import Encoder
 from embedfit.towers.features import Features
-from embedfit.towers.files import read_json, read_tokenizer_file, read_weights, write_json, write_weights
+from embedfit.towers.files import NOT_WHOLE, read_json, read_tokenizer_file, read_weights, write_json, write_weights
 from embedfit.towers.ngram import Ngram
 from embedfit.towers.prototypes import Prototypes
 from embedfit.towers.recurrent import Recurrent, RecurrentShape
@@ -91,10 +91,16 @@ def read(kind: str, settings: Mapping[str, Any], folder: Path) -> Tower:
             case "prototypes":
                 tower = Prototypes(read_json(folder / "labels.json"), weights["table"], parts=settings["parts"])
             case _:
-                raise ModelError(f"'{folder}' holds a tower of kind '{kind}', which this version does not know")
+                raise ModelError(
+                    f"'{folder}' holds a tower of kind '{kind}', which this version does not know",
+                    hint="it was saved by another version of embedfit: load it with that one",
+                )
         tower.load_state_dict(weights)
     except (KeyError, TypeError, RuntimeError) as error:
-        raise ModelError(f"'{folder}' holds a {kind} tower that does not fit its settings: {error}") from None
+        raise ModelError(
+            f"'{folder}' holds a {kind} tower that does not fit its settings: {error}",
+            hint=NOT_WHOLE,
+        ) from None
     return tower
 
 
@@ -127,7 +133,10 @@ def restore(tower: Tower, settings: Mapping[str, Any], *, dropout: float | None 
                 tower.dropout = settings["dropout"] if dropout is None else dropout
                 tower.head = nn.Sequential(*_with_blocks(tower.head, settings["blocks"]))
     except (KeyError, ValueError) as error:
-        raise ModelError(f"the settings in embedfit.json do not fit the tower beside it: {error}") from None
+        raise ModelError(
+            f"the settings in embedfit.json do not fit the tower beside it: {error}",
+            hint=NOT_WHOLE,
+        ) from None
     return tower
 
 

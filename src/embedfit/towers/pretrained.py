@@ -43,7 +43,10 @@ def load(name: str | os.PathLike[str], *, dropout: float | None = None, max_toke
     if prompts == Prompts():
         return TwoTower(tower)
     if not isinstance(tower, Encoder):
-        raise ModelError(f"'{name}' wants prompts before its texts, which is not understood for static embeddings")
+        raise ModelError(
+            f"'{name}' wants prompts before its texts, which is not understood for static embeddings",
+            hint="put the prompts before the texts yourself, and out of its config_sentence_transformers.json",
+        )
     query = tower.prompted(prompts.query)
     return TwoTower(query, None if prompts.query == prompts.document else query.prompted(prompts.document))
 

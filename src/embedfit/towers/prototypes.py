@@ -35,7 +35,8 @@ class Prototypes(Tower):
         super().__init__()
         if len(labels) != len(table):
             raise ModelError(
-                f"got {len(labels)} labels and {len(table)} prototypes; expected as many of one as of the other"
+                f"got {len(labels)} labels and {len(table)} prototypes; expected as many of one as of the other",
+                hint="one row of the table for each label, in the same order",
             )
         self.labels = tuple(labels)
         self._number = {label: i for i, label in enumerate(self.labels)}

@@ -15,7 +15,7 @@ from embedfit.errors import ModelError
 from embedfit.towers.base import Tower
 from embedfit.towers.dense import ACTIVATIONS, Dense
 from embedfit.towers.encoder import Encoder, Pooling
-from embedfit.towers.files import read_json, read_tokenizer_file, read_weights
+from embedfit.towers.files import NOT_WHOLE, read_json, read_tokenizer_file, read_weights
 from embedfit.towers.hugging_face import read_model, read_tokenizer
 from embedfit.towers.static import Static
 from embedfit.towers.tokenizer import read_limit
@@ -100,9 +100,15 @@ def _part(folder: Path, entry: Mapping[str, Any]) -> _Part:
     try:
         name, path = str(entry["type"]).rsplit(".", 1)[-1], Path(str(entry["path"]))
     except (KeyError, TypeError):
-        raise ModelError(f"'{folder / 'modules.json'}': an entry lacks its type or path: {entry}") from None
+        raise ModelError(
+            f"'{folder / 'modules.json'}': an entry lacks its type or path: {entry}",
+            hint=NOT_WHOLE,
+        ) from None
     if path.is_absolute() or ".." in path.parts:
-        raise ModelError(f"'{folder / 'modules.json'}' points outside its folder: '{path}'")
+        raise ModelError(
+            f"'{folder / 'modules.json'}' points outside its folder: '{path}'",
+            hint="do not use a model that reads other folders than its own",
+        )
     return name, folder / path
 
 
@@ -131,7 +137,10 @@ def _table(place: Path, weights: Mapping[str, Tensor]) -> Tensor:
     if "embedding.weight" in weights:
         return weights["embedding.weight"].float()
     if "embeddings" not in weights:
-        raise ModelError(f"'{place / 'model.safetensors'}' has no table: neither 'embedding.weight' nor 'embeddings'")
+        raise ModelError(
+            f"'{place / 'model.safetensors'}' has no table: neither 'embedding.weight' nor 'embeddings'",
+            hint="expected a static embedding of sentence-transformers or model2vec",
+        )
     table = weights["embeddings"].float()
     if "mapping" in weights:
         table = table[weights["mapping"].long()]
@@ -167,7 +176,10 @@ def _read_pooling(folder: Path) -> tuple[Pooling, ...]:
             hint = f"understood are {', '.join(get_args(Pooling))}"
             raise ModelError(f"'{folder}' pools by '{mode}', which is not understood", hint=hint)
     if not config.get("include_prompt", True):
-        raise ModelError(f"'{folder}' pools without the prompt (include_prompt), which is not understood")
+        raise ModelError(
+            f"'{folder}' pools without the prompt (include_prompt), which is not understood",
+            hint="set include_prompt to true in its config.json where the difference does not matter",
+        )
     return modes
 
 
@@ -188,11 +200,17 @@ def _read_dense(folder: Path, size: int) -> Dense:
     strange += ["use_residual"] if config.get("use_residual") else []
     strange += [name] if name not in ACTIVATIONS else []
     if strange:
-        raise ModelError(f"'{folder}' is a Dense module with {', '.join(strange)}, which is not understood")
+        raise ModelError(
+            f"'{folder}' is a Dense module with {', '.join(strange)}, which is not understood",
+            hint=f"understood are {', '.join(ACTIVATIONS)} on the embedding of the text",
+        )
     weights = {key.removeprefix("linear."): tensor.float() for key, tensor in read_weights(folder).items()}
     linear = nn.Linear(size, config["out_features"], bias="bias" in weights)
     try:
         linear.load_state_dict(weights)
     except RuntimeError as error:
-        raise ModelError(f"'{folder}' does not fit {size} features before it: {error}") from None
+        raise ModelError(
+            f"'{folder}' does not fit {size} features before it: {error}",
+            hint=NOT_WHOLE,
+        ) from None
     return Dense(linear, name)

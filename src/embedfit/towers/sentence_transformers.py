@@ -62,7 +62,10 @@ def write(tower: Tower, folder: Path) -> None:
             write_json(_part(folder, parts, "Pooling") / "config.json", _pooling(tower))
             prompt = tower.prompt
         case _:
-            raise ModelError(f"sentence-transformers has no part for a {type(tower).__name__} tower")
+            raise ModelError(
+                f"sentence-transformers has no part for a {type(tower).__name__} tower",
+                hint="save it with embedfit.towers.save, which has a folder layout of its own",
+            )
     for dense in _denses(tower.head):
         _write_dense(dense, _part(folder, parts, "Dense"))
     write_json(_part(folder, parts, "Normalize") / "config.json", {})

@@ -39,7 +39,10 @@ def train_transformer(
     from transformers import BertConfig, BertModel
 
     if max_tokens < 3:
-        raise ModelError(f"model.max_tokens {max_tokens} leaves no room between [CLS] and [SEP]; expected 3 or more")
+        raise ModelError(
+            f"model.max_tokens {max_tokens} leaves no room between [CLS] and [SEP]; expected 3 or more",
+            hint="128 suits short texts",
+        )
     tokenizer = subwords.train(texts, vocabulary=vocabulary, frame=True)
     config = BertConfig(
         vocab_size=tokenizer.get_vocab_size(),
