@@ -43,6 +43,7 @@ from embedfit.judging import (
 )
 from embedfit.recipe import Recipe, to_toml
 from embedfit.run import Run
+from embedfit.team import Team, team_of_this_process
 from embedfit.towers import TwoTower, save
 
 
@@ -136,6 +137,9 @@ def train(
 ) -> tuple[Run, TwoTower]:
     """Train, evaluate and write everything a run folder holds.
 
+    Where `torch.distributed` has been initialised, all its processes call this with the same rows and settings and
+    share every batch; the first one measures and writes, and all return the same record.
+
     Args:
         rows: from `gather` or of the caller's own.
         recipe: the settings.
@@ -148,6 +152,9 @@ def train(
         RunError: the folder holds a finished run, or cannot be written.
         DataError, ModelError, RecipeError, NonFiniteLossError: see there.
     """
+    team = team_of_this_process()
+    if not team.leads:
+        return _follow(rows, recipe, folder, team, towers=towers, resume=resume)
     watcher = watcher or Silent()
     began = time.perf_counter()
     open_folder(folder, resume=resume)
@@ -197,7 +204,26 @@ def train(
     run = write(folder, recipe, facts, evaluation, left_out)
     # what is needed to go on is not needed any more; it is several times as large as the model
     drop_checkpoint(folder)
-    return run, model
+    return team.tell(run), model
+
+
+def _follow(
+    rows: Rows, recipe: Recipe, folder: Path, team: Team, *, towers: TwoTower | None, resume: bool
+) -> tuple[Run, TwoTower]:
+    """What a process does that does not lead: it trains along; the first one measures, writes and speaks."""
+    rows = replace(rows, train=without_label_texts(rows.train), dev=rows.dev and without_label_texts(rows.dev))
+    setup = prepare(rows.train, recipe, towers)
+    light = None if rows.dev is None else lighter(rows.dev, seed=recipe.optim.seed)
+    slack = None if light is None else standard_error(main_metric(rows.train.kind), len(light))
+    fitted = fit(
+        setup,
+        folder=folder,
+        measure=lambda model: {},
+        progress=Silent().step,
+        slack=slack,
+        resume=resume,
+    )
+    return team.tell(None), fitted.model
 
 
 def audited(rows: Rows, setup: Setup) -> Audit:

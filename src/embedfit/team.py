@@ -8,9 +8,11 @@ Axes: n rows of all processes together, m rows of this one.
 
 from __future__ import annotations
 
-__all__ = ["ALONE", "Team", "team_of_this_process"]
+__all__ = ["ALONE", "Team", "joined", "team_of_this_process"]
 
-from collections.abc import Callable, Sequence
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,6 +129,26 @@ def _call(name: str, before: str) -> Callable[..., Any]:
 
 
 ALONE = Team()
+
+
+@contextlib.contextmanager
+def joined() -> Iterator[Team]:
+    """Inside, this process is in the group that a launcher has started it for; alone where there is no launcher.
+
+    torchrun, and whatever sets RANK, WORLD_SIZE and MASTER_ADDR as it does, starts processes that do not yet know each
+    other. A group that the caller has initialised is left as it is.
+    """
+    started = int(os.environ.get("WORLD_SIZE", "1")) > 1 and dist.is_available() and not dist.is_initialized()
+    if started:
+        on_gpu = torch.cuda.is_available()
+        if on_gpu:
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        dist.init_process_group("nccl" if on_gpu else "gloo")
+    try:
+        yield team_of_this_process()
+    finally:
+        if started:
+            dist.destroy_process_group()
 
 
 def team_of_this_process() -> Team:

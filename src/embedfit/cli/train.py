@@ -36,10 +36,14 @@ def train(data: tuple[str, ...], out: str | None, resume: bool, form: str, **wan
     embedfit train faq.csv
     embedfit train faq.csv --model sentence-transformers/all-MiniLM-L6-v2 --set optim.length="2 epochs"
     embedfit train runs/faq-1 --resume
+    torchrun --nproc-per-node 4 -m embedfit train faq.csv --out runs/shared
     """
     from embedfit.cli.sources import recipe_of, run_folder
     from embedfit.cli.training import train_in
+    from embedfit.team import joined
 
     recipe = recipe_of(data, **as_given(wanted))
-    train_in(run_folder(data, recipe, out, resume=resume), recipe, resume=resume, form=form)
+    with joined() as team:
+        folder = team.tell(run_folder(data, recipe, out, resume=resume) if team.leads else None)
+        train_in(folder, recipe, team, resume=resume, form=form)
     return 0

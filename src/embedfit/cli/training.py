@@ -14,10 +14,14 @@ from embedfit.cli.terminal import print_json, say
 from embedfit.data import describe_binding
 from embedfit.recipe import Recipe
 from embedfit.run import Run
+from embedfit.team import ALONE, Team
 
 
-def train_in(folder: Path, recipe: Recipe, *, resume: bool, form: str) -> None:
-    """Train in a folder and print the result."""
+def train_in(folder: Path, recipe: Recipe, team: Team = ALONE, *, resume: bool, form: str) -> None:
+    """Train in a folder and print the result; of several processes, the first one speaks."""
+    if not team.leads:
+        job.train(job.gather(recipe), recipe, folder, resume=resume)
+        return
     with kept(folder, resume_command(folder)):
         job.open_folder(folder, resume=resume)  # before reading, which may take long
         rows = job.gather(recipe)
