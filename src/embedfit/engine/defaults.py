@@ -54,20 +54,20 @@ class Family:
 FAMILIES: Mapping[FamilyName, Family] = {
     "bag": Family(
         anchor=3e-3, prototype_scale=1.0, batch_size=128, average=0.0, betas=(0.9, 0.99),
-        epochs={"classes": 9, "pairs": 10, "graded": 10, "collection": 6},
+        epochs={"classes": 9, "pairs": 10, "clicks": 10, "graded": 10, "collection": 6},
     ),
     "recurrent": Family(
         anchor=1e-3, prototype_scale=3.0, batch_size=128, average=0.1,
-        epochs={"classes": 20, "pairs": 20, "graded": 10, "collection": 10},
+        epochs={"classes": 20, "pairs": 20, "clicks": 20, "graded": 10, "collection": 10},
     ),
     "transformer": Family(
         anchor=3e-4, prototype_scale=10.0, batch_size=64, average=0.1,
-        epochs={"classes": 20, "pairs": 20, "graded": 10, "collection": 10},
+        epochs={"classes": 20, "pairs": 20, "clicks": 20, "graded": 10, "collection": 10},
     ),
     "pretrained": Family(
         anchor=1e-4, prototype_scale=50.0, batch_size=64, average=0.0, label_smoothing=0.05, layer_decay=0.9,
         least_steps=60, trust_end=True, most_examples=60_000.0,
-        epochs={"classes": 6, "pairs": 5, "graded": 4, "collection": 3},
+        epochs={"classes": 6, "pairs": 5, "clicks": 5, "graded": 4, "collection": 3},
     ),
 }  # fmt: skip
 
@@ -136,7 +136,13 @@ def kind_for(wanted: str) -> str:
 
 def loss_for(kind: Kind) -> str:
     """The objective of a kind of data."""
-    return {"pairs": "infonce", "collection": "infonce", "classes": "prototypes", "graded": "cosine"}[kind]
+    return {
+        "pairs": "infonce",
+        "clicks": "infonce",
+        "collection": "infonce",
+        "classes": "prototypes",
+        "graded": "cosine",
+    }[kind]
 
 
 def temperature_for(candidates: int) -> float:

@@ -56,7 +56,7 @@ class Deal:
 
     order: Int[Tensor, " n"]
     counts: Sequence[int]
-    micro: Sequence[Int[Tensor, " m"]]
+    micro: Sequence[Tensor]
     places: Sequence[int]
 
 
