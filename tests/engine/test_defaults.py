@@ -42,6 +42,38 @@ def test_a_loss_that_does_not_fit_the_rows_is_refused(kind: str, loss: str, fits
     assert f"expected {fits}" in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("loss", "name", "hint"),
+    [("cosine", "temperature", 'leave loss.temperature at "auto", or set loss.kind = "cosent"'),
+     ("auto", "temperature", 'leave loss.temperature at "auto", or set loss.kind = "cosent"'),
+     ("cosine", "margin", "leave loss.margin at 0"),
+     ("cosine", "label_smoothing", 'leave loss.label_smoothing at "auto"'),
+     ("cosent", "margin", "leave loss.margin at 0"),
+     ("cosent", "label_smoothing", 'leave loss.label_smoothing at "auto"')],
+)  # fmt: skip
+def test_a_setting_that_the_loss_has_no_use_for_is_refused(loss: str, name: str, hint: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        setup("graded", **{"loss__kind": loss, f"loss__{name}": 0.2})
+    used = "cosine" if loss == "auto" else loss
+    assert caught.value.message == f"loss.{name} is 0.2, and the loss '{used}' has no {name.replace('_', ' ')}"
+    assert caught.value.hint == hint
+
+
+def test_facts_tell_no_setting_that_the_loss_has_no_use_for() -> None:
+    told = {loss: set(setup("graded", loss__kind=loss).facts) for loss in ("cosine", "cosent")}
+    names = ("chosen.temperature", "chosen.margin", "chosen.label_smoothing")
+    assert [name in told["cosine"] for name in names] == [False, False, False]
+    assert [name in told["cosent"] for name in names] == [True, False, False]
+
+
+def test_settings_that_ask_for_nothing_or_that_the_loss_has_are_taken() -> None:
+    assert setup("graded", loss__margin=0, loss__label_smoothing=0.0).chosen.loss == "cosine"
+    assert setup("graded", loss__kind="cosent", loss__temperature=0.2).chosen.temperature == 0.2
+    for kind in ("pairs", "classes"):
+        chosen = setup(kind, loss__temperature=0.2, loss__margin=0.1, loss__label_smoothing=0.1).chosen
+        assert (chosen.temperature, chosen.margin, chosen.label_smoothing) == (0.2, 0.1, 0.1)
+
+
 def test_durations_become_steps() -> None:
     chosen = setup(
         optim__length="2 epochs", run__evaluate_every="50%", run__checkpoint_every="1 epoch", optim__warmup="25%"

@@ -112,8 +112,8 @@ CASES: list[tuple[str, str, dict[str, str], Naive]] = [
     ("pairs", "gru", {"model__shared": False}, two_ways),
     ("classes", "static", {}, classes),
     ("classes", "ngram", {}, classes),
-    ("graded", "static", {"loss__kind": "cosine"}, squares),
-    ("graded", "ngram", {"loss__kind": "cosine"}, squares),
+    ("graded", "static", {"loss__kind": "cosine", "loss__temperature": "auto"}, squares),
+    ("graded", "ngram", {"loss__kind": "cosine", "loss__temperature": "auto"}, squares),
     ("graded", "gru", {"loss__kind": "cosent"}, orders),
 ]
 
@@ -121,7 +121,8 @@ CASES: list[tuple[str, str, dict[str, str], Naive]] = [
 @pytest.mark.parametrize(("kind", "model", "more", "naive"), CASES)
 def test_loss_and_gradient_are_those_of_the_definition(kind: str, model: str, more: dict, naive: Naive) -> None:
     size = {} if model == "ngram" else {"model__dropout": 0.0}
-    wanted = recipe(model, loss__label_smoothing=0.0, loss__temperature=0.2, optim__batch_size=12, **size, **more)
+    usual = {"loss__label_smoothing": 0.0, "loss__temperature": 0.2, "optim__batch_size": 12}
+    wanted = recipe(model, **{**usual, **size, **more})
     made = prepare(with_negatives() if kind == "negatives" else rows(kind), wanted)
     batch = made.material.batch_of(0, plan(made))
     twin = copy.deepcopy(made.objective.model).double().eval()

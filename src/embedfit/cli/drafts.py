@@ -52,9 +52,10 @@ def automatic(recipe: Recipe, pairs: Pairs) -> Mapping[str, str]:
     rows = divide(pairs, recipe.data.dev, seed=recipe.optim.seed)
     family = FAMILIES[family_of(kind_for(recipe.model.kind))]
     chosen: Chosen = choose(recipe, examples(rows.train), pairs.kind, family)
+    warmth = {"loss.temperature": f"{chosen.temperature:.3g}, for {chosen.candidates:,} candidates"}
     return {
         "loss.kind": chosen.loss,
-        "loss.temperature": f"{chosen.temperature:.3g}, for {chosen.candidates:,} candidates",
+        **(warmth if "chosen.temperature" in chosen.facts() else {}),
         "optim.batch_size": f"{chosen.batch_size}",
         "optim.length": f"{chosen.steps:,} steps, {chosen.steps / chosen.steps_per_epoch:.3g} epochs",
         "optim.learning_rate": f"the test begins at {chosen.anchor:g}",

@@ -55,9 +55,11 @@ class Live:
         self.bounds = f"floor {facts['loss.floor']:.3g}, chance {facts['loss.chance']:.3g}"
         self.lexical = "" if lexical is None else f" (TF-IDF {lexical:.3f})"
         kind = facts["chosen.model"]
+        of_loss = f", temperature {chosen.temperature:.3g}" if "chosen.temperature" in facts else ""
+        of_loss += f", {chosen.candidates:,} candidates a query" if "loss.candidates" in facts else ""
         self.say(
             f"model    {kind}, {facts['model.parameters']:,} parameters, {facts['model.dimension']} dimensions\n"
-            f"loss     {chosen.loss}, temperature {chosen.temperature:.3g}, {chosen.candidates:,} candidates a query\n"
+            f"loss     {chosen.loss}{of_loss}\n"
             f"length   {chosen.steps:,} steps of {chosen.batch_size} at most, {chosen.steps_per_epoch:,} in an epoch"
         )
         self.phase = "finding a learning rate" if setup.recipe.optim.learning_rate == "auto" else "starting"

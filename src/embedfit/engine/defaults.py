@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["FAMILIES", "Chosen", "Family", "choose", "family_of", "kind_for", "temperature_for"]
 
 import dataclasses
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,8 +13,9 @@ from typing import Any, Literal
 
 from embedfit.data.batches import steps_per_epoch
 from embedfit.data.examples import Examples
+from embedfit.errors import RecipeError
 from embedfit.pairs import Kind
-from embedfit.recipe import Duration, Recipe
+from embedfit.recipe import Duration, LossSection, Recipe
 
 FamilyName = Literal["bag", "recurrent", "transformer", "pretrained"]
 
@@ -117,8 +119,9 @@ class Chosen:
     candidates: int
 
     def facts(self) -> dict[str, Any]:
-        """As `chosen.*` facts."""
-        return {f"chosen.{k}": v for k, v in dataclasses.asdict(self).items()}
+        """As `chosen.*` facts, without what the loss has no use for."""
+        lacking = LACKING.get(self.loss, {})
+        return {f"chosen.{k}": v for k, v in dataclasses.asdict(self).items() if k not in lacking}
 
 
 def family_of(kind: str) -> FamilyName:
@@ -156,9 +159,14 @@ def temperature_for(candidates: int) -> float:
 
 
 def choose(recipe: Recipe, data: Examples, kind: Kind, family: Family) -> Chosen:
-    """Settle every "auto" that needs no test."""
+    """Settle every "auto" that needs no test.
+
+    Raises:
+        RecipeError: a setting was given that the loss does not have.
+    """
     optim = recipe.optim
     loss = loss_for(kind) if recipe.loss.kind == "auto" else recipe.loss.kind
+    _refuse_ignored(recipe, loss)
     count = len(data)
     batch_size = family.batch_size if optim.batch_size == "auto" else optim.batch_size
     batch_size = max(2, min(batch_size, count))
@@ -199,3 +207,23 @@ def choose(recipe: Recipe, data: Examples, kind: Kind, family: Family) -> Chosen
         anchor=family.anchor,
         candidates=candidates,
     )
+
+
+def _refuse_ignored(recipe: Recipe, loss: str) -> None:
+    """A setting without any effect is a misunderstanding: say so, instead of training without it."""
+    given = recipe.loss.model_dump()
+    for name, others in LACKING.get(loss, {}).items():
+        if given[name] not in ("auto", 0):
+            also = f', or set loss.kind = "{others}"' if others else ""
+            left = "auto" if LossSection.model_fields[name].default == "auto" else 0
+            raise RecipeError(
+                f"loss.{name} is {given[name]:g}, and the loss '{loss}' has no {name.replace('_', ' ')}",
+                hint=f"leave loss.{name} at {json.dumps(left)}{also}",
+            )
+
+
+LACKING: Mapping[str, Mapping[str, str]] = {
+    "cosine": {"temperature": "cosent", "margin": "", "label_smoothing": ""},
+    "cosent": {"margin": "", "label_smoothing": ""},
+}
+"""By loss, the settings it has no use for, and the loss for the same rows that has."""
