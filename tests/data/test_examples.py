@@ -68,6 +68,52 @@ def test_partners_are_other_texts_of_the_same_class_unless_there_is_none() -> No
         assert [p == o for p, o in zip(partner, own, strict=True)] == [o == "z0" for o in own]
 
 
+def test_a_text_of_two_classes_has_partners_of_each_in_the_example_of_that_class() -> None:
+    rows = [("both", "x"), ("x1", "x"), ("x2", "x"), ("y1", "y"), ("y2", "y"), ("both", "y")]
+    data = examples(classes(rows), prototypes=False)
+    assert sorted(zip(data.document_texts, data.document_group.tolist(), strict=True)) == [
+        ("both", 0), ("both", 1), ("x1", 0), ("x2", 0), ("y1", 1), ("y2", 1),
+    ]  # fmt: skip
+    assert data.document_id[0] == data.document_id[-1] == data.query_id[0]
+    met: dict[str, set[str]] = {"x": set(), "y": set()}
+    for step in range(40):
+        made = batch(
+            data, numbered(data.query_texts), numbered(data.document_texts), torch.arange(len(data)), draw=(0, step)
+        )
+        for (text, label), place in zip(rows, made.positive, strict=True):
+            met[label] |= {data.document_texts[made.document.ids[place]]} if text == "both" else set()
+    assert met == {"x": {"x1", "x2"}, "y": {"y1", "y2"}}
+
+
+ROWS = st.lists(st.tuples(st.sampled_from("abcdef"), st.sampled_from("xyz")), min_size=2, max_size=20).filter(
+    lambda rows: len({label for _, label in rows}) > 1
+)
+
+
+@given(rows=ROWS, step=st.integers(0, 5))
+def test_every_row_takes_part_with_a_partner_of_its_own_class_whatever_other_classes_its_text_has(
+    rows: list[tuple[str, str]], step: int
+) -> None:
+    data = examples(classes(rows), prototypes=False)
+    assert len(data) == len(rows)
+    every = torch.arange(len(data))
+    made = batch(data, numbered(data.query_texts), numbered(data.document_texts), every, draw=(3, step))
+    assert torch.equal(made.document_group[made.positive], made.query_group)
+    for (text, label), place in zip(rows, made.positive, strict=True):
+        partner = data.document_texts[made.document.ids[place]]
+        assert (partner, label) in rows
+        assert partner != text or rows.count((text, label)) > 1 or [c for _, c in rows].count(label) == 1
+    met = list(zip(made.document.ids.tolist(), made.document_group.tolist(), strict=True))
+    assert len(set(met)) == len(met)
+
+
+def test_texts_of_one_class_each_stand_once_in_the_order_of_the_rows() -> None:
+    data = examples(classes([("a", "x"), ("b", "y"), ("a", "x"), ("c", "x")]), prototypes=False)
+    assert data.document_texts == data.query_texts == ["a", "b", "c"]
+    assert data.positive.tolist() == data.query.tolist() == [0, 1, 0, 2]
+    assert torch.equal(data.document_id, data.query_id)
+
+
 @given(count=st.integers(1, 200), size=st.integers(1, 64), seed=st.integers(0, 3), epoch=st.integers(0, 2))
 def test_an_epoch_meets_every_example_once_in_batches_of_nearly_equal_size(
     count: int, size: int, seed: int, epoch: int

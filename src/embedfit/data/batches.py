@@ -79,7 +79,7 @@ def batch(
 
 
 def _partners(data: Examples, rows: Int[Tensor, " q"], draw: tuple[int, int]) -> Int[Tensor, " q"]:
-    """For each example another example of its class, drawn at random; itself where it is alone in its class."""
+    """For each example the text of another of its class, drawn at random; its own where it is alone in its class."""
     by_class = torch.argsort(data.group, stable=True)
     sizes = torch.bincount(data.group)
     first = sizes.cumsum(0) - sizes
@@ -88,7 +88,7 @@ def _partners(data: Examples, rows: Int[Tensor, " q"], draw: tuple[int, int]) ->
     group = data.group[rows]
     size, inside = sizes[group], place[rows] - first[group]
     jump = 1 + (torch.rand(len(rows), generator=_generator(*draw, 1)) * (size - 1)).long()
-    return data.query[by_class[first[group] + (inside + jump) % size]]
+    return data.positive[by_class[first[group] + (inside + jump) % size]]
 
 
 def _generator(seed: int, number: int, stream: int) -> torch.Generator:

@@ -22,7 +22,8 @@ class Examples:
 
     Attributes:
         query_texts: distinct query texts.
-        document_texts: distinct document texts; for classes the labels, or the texts again (see `partners`).
+        document_texts: distinct document texts; for classes the labels, or the texts again, each once in each of its
+            classes (see `partners`).
         query_id: identity of each query text; equal after normalisation = equal id.
         document_id: identity of each document text, in the same numbering. Labels have ids of their own.
         query: row of `query_texts` of each example.
@@ -33,7 +34,8 @@ class Examples:
         weight: of each example.
         target: grade of each example on the scale 0 to 1, only for graded pairs.
         catalogue: every step meets all documents, not only those of its batch (class prototypes).
-        partners: the positive is drawn anew in every epoch among the texts of the same class (same-label pairs).
+        partners: the positive is drawn anew in every epoch among the texts of the same class (same-label pairs); a
+            text of two classes has partners of the one in one of its examples, of the other in the other.
     """
 
     query_texts: list[str]
@@ -176,24 +178,36 @@ def _classes(pairs: Pairs, *, prototypes: bool) -> Examples:
             hint="training needs at least 2 classes",
         )
     (text_id,) = _identities(texts.texts)
-    group = torch.from_numpy(label)
-    of_text = torch.empty(len(texts.texts), dtype=torch.long)
-    of_text[torch.from_numpy(query)] = group
-    n = len(pairs)
+    text, group = torch.from_numpy(query), torch.from_numpy(label)
+    if prototypes:
+        documents, positive, document_group = labels.texts, group, torch.arange(len(labels.texts))
+        document_id = int(text_id.max()) + 1 + document_group
+    else:
+        place, positive = _members(text, group)
+        documents, document_group = [texts.texts[i] for i in place[:, 0]], place[:, 1]
+        document_id = text_id[place[:, 0]]
     return Examples(
         query_texts=texts.texts,
-        document_texts=labels.texts if prototypes else texts.texts,
+        document_texts=documents,
         query_id=text_id,
-        document_id=int(text_id.max()) + 1 + torch.arange(len(labels.texts)) if prototypes else text_id,
-        query=torch.from_numpy(query),
-        positive=group if prototypes else torch.from_numpy(query),
-        negatives=torch.empty((n, 0), dtype=torch.long),
+        document_id=document_id,
+        query=text,
+        positive=positive,
+        negatives=torch.empty((len(pairs), 0), dtype=torch.long),
         group=group,
-        document_group=torch.arange(len(labels.texts)) if prototypes else of_text,
+        document_group=document_group,
         weight=_weights(table),
         catalogue=prototypes,
         partners=not prototypes,
     )
+
+
+def _members(text: Int[Tensor, " n"], group: Int[Tensor, " n"]) -> tuple[Int[Tensor, "m 2"], Int[Tensor, " n"]]:
+    """Each text once in each of its classes, in order of appearance, and which of these an example is."""
+    number: dict[tuple[int, int], int] = {}
+    both = zip(text.tolist(), group.tolist(), strict=True)
+    member = torch.tensor([number.setdefault(pair, len(number)) for pair in both], dtype=torch.long)
+    return torch.tensor(list(number), dtype=torch.long), member
 
 
 def _graded(pairs: Pairs) -> Examples:
