@@ -4,10 +4,10 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo test check fast lint types bench studies docs clean
+.PHONY: help demo test check fast lint types bench bench-quick studies docs clean
 
 help:  ## what each target does
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 13
 
 demo: $(VENV)/installed  ## train on the embedded data set, evaluate, write the report
 	$(BIN)/embedfit demo --out runs/demo
@@ -28,8 +28,13 @@ lint: $(VENV)/installed-check
 types: $(VENV)/installed-check
 	$(BIN)/mypy
 
-bench: $(VENV)/installed-test  ## speed, memory and quality tables (long)
+bench: $(VENV)/installed-bench  ## speed, memory and quality tables (long)
 	$(BIN)/python -m benchmarks.quality
+	$(BIN)/python -m benchmarks.speed
+	$(BIN)/python -m benchmarks.speed --only time_to_quality
+
+bench-quick: $(VENV)/installed-bench  ## only that every row of the speed table runs
+	$(BIN)/python -m benchmarks.speed --quick
 
 studies: $(VENV)/installed-test  ## the table behind the defaults (long)
 	$(BIN)/python -m studies.defaults
@@ -50,6 +55,10 @@ $(VENV)/installed: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/installed-test: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) -e '.[test]'
 	@touch $@ $(VENV)/installed
+
+$(VENV)/installed-bench: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e '.[test,bench]'
+	@touch $@ $(VENV)/installed $(VENV)/installed-test
 
 $(VENV)/installed-check: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) -e '.[test,check]'
