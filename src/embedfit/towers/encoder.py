@@ -58,11 +58,11 @@ class Encoder(Tower):
         prompt: put before every text, as some models were trained to expect.
     """
 
-    micro: int = 32
+    micro: int = 64
     chunk: int = 32
     """Texts that share one rectangle of token ids, for models that cannot be packed. Fewer means less padding and more
     calls."""
-    row: int = 16_384
+    row: int = 8_192
     """Tokens of a packed row at most, unless one text has more; bounds the memory of a pass without gradient."""
 
     def __init__(
