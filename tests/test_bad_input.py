@@ -318,3 +318,24 @@ def test_resuming_with_other_settings_leaves_the_recipe_of_the_run(
     assert "belongs to other data or other settings" in shown.stderr
     assert (tmp_path / "run" / "recipe.toml").read_text() == before
     assert typed("train", tmp_path / "run", "--resume").exit_code == 0
+
+
+def test_resuming_with_other_held_out_rows_leaves_the_recipe_of_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, rows in {"x": FAQ, "dev": FAQ[::5], "other": FAQ[::7]}.items():
+        (tmp_path / f"{name}.csv").write_bytes(table("question,answer", rows))
+    words = ["train", tmp_path / "x.csv", *AS_TYPED, "--out", tmp_path / "run", "--dev", tmp_path / "dev.csv"]
+    with monkeypatch.context() as patch:
+        patch.setattr("embedfit.job.judge", press_ctrl_c)
+        assert typed(*words).exit_code == 130
+    before = (tmp_path / "run" / "recipe.toml").read_text()
+    held_out = (tmp_path / "dev.csv").read_bytes()
+    (tmp_path / "dev.csv").write_bytes((tmp_path / "other.csv").read_bytes())  # same settings, other rows
+    shown = typed(*words, "--resume")
+    assert shown.exit_code == 2
+    assert "belongs to other held-out rows" in shown.stderr
+    assert "hint: go on with the held-out rows of that run" in shown.stderr
+    assert (tmp_path / "run" / "recipe.toml").read_text() == before
+    (tmp_path / "dev.csv").write_bytes(held_out)
+    assert typed(*words, "--resume").exit_code == 0

@@ -11,7 +11,7 @@ import contextlib
 import platform
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -24,23 +24,18 @@ from embedfit import report
 from embedfit import run as runs
 from embedfit.data import read, split
 from embedfit.data.audit import Audit, audit
+from embedfit.data.identity import fingerprint
 from embedfit.data.texts import read_texts
 from embedfit.doctor import diagnose
 from embedfit.engine.fit import Setup, check_resumable, fit, prepare
 from embedfit.errors import DataError, RunError
 from embedfit.evaluate import Evaluation, main_metric
 from embedfit.evaluate import catalogue as catalogues
+from embedfit.evaluate.faq import How
 from embedfit.evaluate.held_out import evaluate_bare
-from embedfit.evaluate.tasks import without_label_texts
-from embedfit.judging import (
-    Rows,
-    encoders,
-    judge,
-    lexical_value,
-    lighter,
-    quick_keys,
-    standard_error,
-)
+from embedfit.evaluate.tasks import Keys, without_label_texts
+from embedfit.judging import Rows, encoders, judge, lexical_value, lighter, quick_keys, standard_error
+from embedfit.pairs import Pairs
 from embedfit.recipe import Recipe, to_toml
 from embedfit.run import Run
 from embedfit.team import Team, team_of_this_process
@@ -161,28 +156,25 @@ def train(
     rows = replace(rows, train=without_label_texts(rows.train), dev=rows.dev and without_label_texts(rows.dev))
     setup = prepare(rows.train, recipe, towers)
     seen = audited(rows, setup)
-    for found in worth_saying(seen):
-        watcher.say(found)
-    if rows.note:
-        watcher.say(f"no held-out metric: {rows.note}")
+    for line in [*worth_saying(seen), *([f"no held-out metric: {rows.note}"] if rows.note else [])]:
+        watcher.say(line)
     metric = main_metric(rows.train.kind)
     light = None if rows.dev is None else lighter(rows.dev, seed=recipe.optim.seed)
     quick = quick_keys(setup.objective.model, rows.train)
     lexical = None if light is None else lexical_value(light, rows.train, quick[0])
     watcher.begin(setup, metric, lexical)
+    measured_on = "" if rows.dev is None else fingerprint(rows.dev)
     if resume:  # before anything of that run is overwritten
-        check_resumable(setup, folder)
+        check_resumable(setup, folder, measured_on)
     write_recipe(folder, recipe)
 
     def held_out(model: TwoTower) -> Mapping[str, float]:
-        if light is None:
-            return {}
-        values = evaluate_bare(*encoders(model), light, known=rows.train, keys=quick[0], how=quick[1]).values
-        # recall@10 of a small set soon stands still; the rank of the first hit then still tells models apart
-        return {f"dev/{name}": values[name] for name in (metric, "mrr@10") if name in values}
+        return {} if light is None else _readings(model, light, rows.train, quick)
 
     slack = None if light is None else standard_error(metric, len(light))
-    fitted = fit(setup, folder=folder, measure=held_out, progress=watcher.step, slack=slack, resume=resume)
+    fitted = fit(
+        setup, folder=folder, measure=held_out, progress=watcher.step, slack=slack, resume=resume, held_out=measured_on
+    )
     watcher.say("evaluating")
     model = fitted.model
     evaluation, catalogue = judge(model, rows)
@@ -201,10 +193,17 @@ def train(
     if catalogue is not None:
         catalogues.save(catalogue, folder / "catalogue")
     left_out = [{"file": b.file, "line": b.line, "column": b.column, "reason": b.reason} for b in rows.train.left_out]
-    run = write(folder, recipe, facts, evaluation, left_out)
+    run = write(folder, facts, evaluation, left_out)
     # what is needed to go on is not needed any more; it is several times as large as the model
     drop_checkpoint(folder)
     return team.tell(run), model
+
+
+def _readings(model: TwoTower, dev: Pairs, known: Pairs, quick: tuple[Keys | None, How]) -> Mapping[str, float]:
+    """What is read on held-out rows while training goes on; the first decides."""
+    values = evaluate_bare(*encoders(model), dev, known=known, keys=quick[0], how=quick[1]).values
+    # recall@10 of a small set soon stands still; the rank of the first hit then still tells models apart
+    return {f"dev/{name}": values[name] for name in (main_metric(dev.kind), "mrr@10") if name in values}
 
 
 def _follow(
@@ -215,14 +214,7 @@ def _follow(
     setup = prepare(rows.train, recipe, towers)
     light = None if rows.dev is None else lighter(rows.dev, seed=recipe.optim.seed)
     slack = None if light is None else standard_error(main_metric(rows.train.kind), len(light))
-    fitted = fit(
-        setup,
-        folder=folder,
-        measure=lambda model: {},
-        progress=Silent().step,
-        slack=slack,
-        resume=resume,
-    )
+    fitted = fit(setup, folder=folder, measure=lambda model: {}, progress=Silent().step, slack=slack, resume=resume)
     return team.tell(None), fitted.model
 
 
@@ -273,13 +265,7 @@ def write_recipe(folder: Path, recipe: Recipe) -> None:
         part.write_text(to_toml(recipe, comments=True), "utf-8")
 
 
-def write(
-    folder: Path,
-    recipe: Recipe,
-    facts: Mapping[str, Any],
-    evaluation: Evaluation | None,
-    left_out: list[dict[str, Any]],
-) -> Run:
+def write(folder: Path, facts: Mapping[str, Any], evaluation: Evaluation | None, left_out: list[dict[str, Any]]) -> Run:
     """Facts, evidence, environment, report, and last the evaluation, whose presence means that the run is finished."""
     samples = {**(evaluation.samples if evaluation else {}), "left_out": left_out}
     runs.write_json(folder / "facts.json", facts)
@@ -289,7 +275,6 @@ def write(
     finished = replace(runs.load(folder), evaluation=_plain(record))
     report.write(finished, diagnose(finished), folder / "report.html")
     runs.write_json(folder / "evaluation.json", record)
-    del recipe
     return runs.load(folder)
 
 

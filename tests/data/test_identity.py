@@ -4,8 +4,8 @@ import polars as pl
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from embedfit.data.identity import _AGREED, normalised
-from embedfit.pairs import normalise
+from embedfit.data.identity import _AGREED, fingerprint, normalised
+from embedfit.pairs import Pairs, normalise
 
 ANY = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 USUAL = st.text(
@@ -27,3 +27,22 @@ def test_every_character_of_the_fast_way_has_the_same_identity():
     for pattern in ("{}", "{}a{}b{}"):
         texts = [pattern.replace("{}", c) for c in characters]
         assert normalised(pl.Series(texts)).to_list() == [normalise(t) for t in texts]
+
+
+def test_the_fingerprint_of_rows_follows_from_the_rows_alone() -> None:
+    def pairs(**columns: list[object]) -> Pairs:
+        return Pairs(kind="pairs", table=pl.DataFrame(columns))
+
+    one = pairs(query=["a", "b"], positive=["c", "d"], negative_1=["e", None])
+    again = Pairs(kind="pairs", table=pl.concat([one.table[:1], one.table[1:]]), source="elsewhere.csv")
+    assert fingerprint(again) == fingerprint(one)
+    others = [
+        pairs(query=["b", "a"], positive=["d", "c"], negative_1=[None, "e"]),
+        pairs(query=["a", "b"], positive=["c", "d"], negative_1=["e", "null"]),
+        pairs(query=["a", "b"], positive=["c", "d"], negative_2=["e", None]),
+        pairs(query=["a"], positive=["c"], negative_1=["e"]),
+    ]
+    assert len({fingerprint(made) for made in (one, *others)}) == 5
+    table = pl.DataFrame({"query_id": ["1"], "query": ["q"], "document_id": ["x"], "relevance": [1.0]})
+    corpora = [pl.DataFrame({"document_id": ["x"], "document": [text]}) for text in ("one", "two")]
+    assert len({fingerprint(Pairs(kind="collection", table=table, corpus=c)) for c in corpora}) == 2

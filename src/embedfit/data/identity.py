@@ -1,12 +1,14 @@
-"""The identity of texts, for whole columns at once."""
+"""The identity of texts, for whole columns at once, and of whole tables."""
 
 from __future__ import annotations
 
-__all__ = ["normalised"]
+__all__ = ["fingerprint", "normalised"]
+
+import hashlib
 
 import polars as pl
 
-from embedfit.pairs import normalise
+from embedfit.pairs import Pairs, normalise
 
 # Characters on which polars (Unicode tables of Rust) and Python agree: lower case = folded case, kind of character, and
 # NFKC changes nothing except what _WIDE maps. Left out on purpose: control characters that Python takes for blanks,
@@ -22,6 +24,7 @@ _CJK = r"\x{3000}-\x{3029}\x{3041}-\x{3096}\x{30a0}-\x{30fe}\x{4e00}-\x{9fa5}\x{
 _AGREED = f"^[{_LATIN}{_CYRILLIC}{_PUNCTUATION}{_CJK}\\x{{ff01}}-\\x{{ff5e}}]*$"
 _WIDE = {"\xa0": " ", "\u3000": " ", "\u2026": "..."} | {chr(c): chr(c - 0xFEE0) for c in range(0xFF01, 0xFF5F)}
 _BLANKS = r"\s\s+|[^\S ]"
+_SLICE = 100_000  # rows written out at a time
 _EDGES = r"^[\p{P}\p{Z}]+|[\p{P}\p{Z}]+$"
 
 
@@ -45,3 +48,13 @@ def _folded(texts: pl.Series) -> pl.Series:
     squeezed = narrow.str.replace_all(_BLANKS, " ").str.strip_chars()
     bare = squeezed.str.replace_all(_EDGES, "")
     return pl.select(pl.when(bare != "").then(bare).otherwise(squeezed)).to_series().alias(texts.name)
+
+
+def fingerprint(pairs: Pairs) -> str:
+    """Equal for equal rows in equal order, whatever they were read from."""
+    sha = hashlib.sha256(pairs.kind.encode())
+    for table in (pairs.table, *([] if pairs.corpus is None else [pairs.corpus])):
+        sha.update(repr(table.columns).encode("utf-8", "surrogatepass"))
+        for part in table.iter_slices(_SLICE):
+            sha.update(part.write_ndjson().encode())
+    return sha.hexdigest()[:32]

@@ -24,7 +24,7 @@ from embedfit.errors import RunError
 from embedfit.run import write_atomically
 from embedfit.team import Team
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

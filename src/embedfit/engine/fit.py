@@ -51,6 +51,7 @@ def fit(
     progress: Progress,
     slack: Slack | None = None,
     resume: bool = False,
+    held_out: str = "",
 ) -> Fitted:
     """Train.
 
@@ -62,6 +63,7 @@ def fit(
         slack: standard error of the first reading at a value; where the end of the schedule is to be trusted, later
             weights are kept that are not worse than the best by more.
         resume: go on from the folder's checkpoint, if there is one.
+        held_out: fingerprint of the rows that `measure` looks at: the best step so far was chosen on them.
 
     Returns:
         The model with the best held-out metric.
@@ -72,15 +74,13 @@ def fit(
     """
     began = time.perf_counter()
     path = folder / "checkpoints" / "last.safetensors"
-    identity = fingerprint(setup)
+    identity = {"fingerprint": fingerprint(setup), "held_out": held_out}
     team = setup.objective.team
-    setup, start = _begun(setup, folder) if resume and team.tell(path.is_file()) else (setup, None)
+    setup, start = _begun(setup, folder, held_out) if resume and team.tell(path.is_file()) else (setup, None)
     with threaded(setup.facts["chosen.threads"]):
         plan, facts = (_plan(setup, start.values["rate"]), start.values["facts"]) if start else _rated(setup)
-    spent = start.values["seconds"] if start else 0.0
-    model = setup.objective.model
-    until = int(start.values["step"]) if start else 0
-    journal = Journal(folder / "history.jsonl", keep_until=until) if team.leads else None
+    step, spent = (int(start.values["step"]), start.values["seconds"]) if start else (0, 0.0)
+    journal = Journal(folder / "history.jsonl", keep_until=step) if team.leads else None
 
     def record(step: int, readings: Readings) -> None:
         if journal is not None:
@@ -93,7 +93,7 @@ def fit(
         journal.flush()
         values = {
             **state.values,
-            "fingerprint": identity,
+            **identity,
             "rate": plan.learning_rate,
             "facts": facts,
             "machine": {name: setup.facts[name] for name in MACHINE},
@@ -104,7 +104,7 @@ def fit(
     with threaded(setup.facts["chosen.threads"]), interruptible() as asked_to_stop:
         observer = Observer(
             read=read_step,
-            measure=lambda: team.tell(dict(measure(model)) if team.leads else None),
+            measure=lambda: team.tell(dict(measure(setup.objective.model)) if team.leads else None),
             record=record,
             keep=keep,
             keep_now=_clock(setup.chosen.checkpoint_every, team),
@@ -121,31 +121,39 @@ def fit(
                 journal.flush()
     ending = {"train.seconds": round(spent + time.perf_counter() - began, 2), "train.stopped": ended}
     settled = {"chosen.learning_rate": plan.learning_rate, "train.shuffled": True, "train.best_step": best.step}
-    return Fitted(model=model, facts={**setup.facts, **facts, **settled, **ending})
+    return Fitted(model=setup.objective.model, facts={**setup.facts, **facts, **settled, **ending})
 
 
-def check_resumable(setup: Setup, folder: Path) -> None:
+def check_resumable(setup: Setup, folder: Path, held_out: str = "") -> None:
     """Make sure that the checkpoint in a run folder, if there is one, is one of this run.
 
     Raises:
         RunError: it belongs to other rows, settings or towers, or is broken.
     """
     path = folder / "checkpoints" / "last.safetensors"
-    if path.is_file() and checkpoint.values_of(path)["fingerprint"] != fingerprint(setup):
+    if not path.is_file():
+        return
+    values = checkpoint.values_of(path)
+    if values["fingerprint"] != fingerprint(setup):
         raise RunError(
             f"the checkpoint in '{folder}' belongs to other data or other settings",
             hint="go on with the data and settings of that run, or train into another folder with --out",
         )
+    if values["held_out"] != held_out:
+        raise RunError(
+            f"the checkpoint in '{folder}' belongs to other held-out rows: its best step was chosen on them",
+            hint="go on with the held-out rows of that run, or train into another folder with --out",
+        )
 
 
-def _begun(setup: Setup, folder: Path) -> tuple[Setup, Checkpoint]:
+def _begun(setup: Setup, folder: Path, held_out: str) -> tuple[Setup, Checkpoint]:
     """The checkpoint to go on from, and the setup with the threads and the precision that the run began with.
 
     Sums over threads and numbers of another precision round differently: a resumed run adds up as it began.
     """
     team = setup.objective.team
     if team.leads:
-        check_resumable(setup, folder)
+        check_resumable(setup, folder, held_out)
     start = checkpoint.shared(folder / "checkpoints" / "last.safetensors", team)
     machine = start.values["machine"]
     objective = replace(setup.objective, precision=getattr(torch, machine["chosen.precision"]))
