@@ -62,6 +62,23 @@ def test_held_out_rows_may_come_from_a_file(faq: Path) -> None:
     assert from_toml(Path("out/recipe.toml")).data.dev_files == ("dev.csv",)
 
 
+def test_columns_that_were_bound_and_left_unused_are_said_and_recorded(faq: Path) -> None:
+    lines = faq.read_text().splitlines()
+    Path("more.csv").write_text("\n".join([f"{lines[0]},topic", *(f"{line},bikes" for line in lines[1:])]))
+    Path("dev.csv").write_text("\n".join(["day,text,answer", *(f"1,{line}" for line in lines[1::8])]))
+    shown = typed("train", "more.csv", "--dev", "dev.csv", *QUICK, "--out", "out")
+    assert shown.exit_code == 0, shown.stderr
+    assert "query <- 'question', positive <- 'standard_question'; not used: 'topic'" in shown.stderr
+    assert "held out pairs: query <- 'text', positive <- 'answer'; not used: 'day'" in shown.stderr
+    facts = json.loads(Path("out/facts.json").read_text("utf-8"))
+    assert facts["data.columns"] == {"query": "question", "positive": "standard_question"}
+    assert facts["data.columns_unused"] == ["topic"]
+    page = Path("out/report.html").read_text("utf-8")
+    assert "query &lt;- question, positive &lt;- standard_question" in page
+    assert "columns of the source that were not used" in page
+    assert "not used: 'topic'" in typed("audit", "more.csv").stdout
+
+
 def test_texts_without_an_answer_set_the_threshold(faq: Path) -> None:
     Path("none.txt").write_text("what is the weather\nsing a song\ntell me a joke\n")
     shown = typed("train", faq, "--out-of-scope", "none.txt", *QUICK, "--out", "out")

@@ -19,6 +19,7 @@ from embedfit.data.audit_difficulty import ANCHORS, expected_recall
 from embedfit.data.audit_labels import distinct_in_batch, meets_another
 from embedfit.data.audit_view import numbered
 from embedfit.data.demo import demo
+from embedfit.data.read import read
 from embedfit.data.scripts import letters, mixed, scripts, words
 from embedfit.errors import BadRow, DataError
 from embedfit.pairs import Pairs, normalise
@@ -416,3 +417,20 @@ def test_card_says_which_figures_are_of_a_sample_and_of_how_many_rows() -> None:
     card = str(audit(_classes([(f"text number {i}", str(i % 40)) for i in range(25_000)])))
     assert "from a sample of 10,000 rows: difficulty" in card
     assert "from a sample of 20,000 rows: scripts, mixed_script_share" in card
+
+
+def test_bound_and_unused_columns_are_facts_and_stand_on_the_card() -> None:
+    rows = [{"question": f"a {i}", "answer": f"b {i % 3}", "topic": "t", "day": i} for i in range(20)]
+    found = audit(read(rows))
+    assert found.facts["data.columns"] == {"query": "question", "positive": "answer"}
+    assert found.facts["data.columns_unused"] == ["topic", "day"]
+    assert "columns  query <- 'question', positive <- 'answer'; not used: 'topic', 'day'" in str(found).splitlines()
+    by_hand = audit(_classes([("a", "x"), ("b", "y")]))
+    assert "data.columns" not in by_hand.facts
+    assert "columns" not in str(by_hand)
+
+
+def test_how_the_source_was_read_is_a_fact(tmp_path: Path) -> None:
+    for name in ("1", "2"):
+        (tmp_path / f"{name}.csv").write_text("text,label\na,x\nb,y\n")
+    assert "2 files" in audit(read(str(tmp_path / "*.csv"))).facts["data.notes"][0]

@@ -47,6 +47,8 @@ def tell_rows(rows: job.Rows) -> None:
     say(f"{train.source}: {describe_binding(train)}", style="dim")
     if dev is not None and dev.source != train.source:
         say(f"held out {dev.source}: {len(dev):,} rows beside {len(train):,} to train on", style="dim")
+        if describe_binding(dev) != describe_binding(train):
+            say(f"held out {describe_binding(dev)}", style="dim")
     if rows.out_of_scope:
         say(f"{len(rows.out_of_scope):,} texts without an answer will be held against the threshold", style="dim")
     if train.left_out:

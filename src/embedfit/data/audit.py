@@ -18,6 +18,7 @@ from embedfit.data.audit_leakage import leakage
 from embedfit.data.audit_rows import contradictions, repeats
 from embedfit.data.audit_texts import TokenCounts, lengths, scripts_used, truncation, without_letters
 from embedfit.data.audit_view import Rows, counts, rows
+from embedfit.data.binding import columns_line, facts_of_binding
 from embedfit.errors import DataError
 from embedfit.pairs import Pairs
 
@@ -100,6 +101,7 @@ def _counts(seen: Rows) -> Part:
     pairs, keys = seen.pairs, seen.keys
     facts: dict[str, Any] = {
         "data.kind": pairs.kind,
+        **facts_of_binding(pairs),
         "data.rows": len(seen),
         "data.left_out": len(pairs.left_out),
         "data.texts": int(_together([counts(keys[c]) for c in keys.columns if c.endswith("_exact")]).sum()),
@@ -149,6 +151,7 @@ def _card(source: str, facts: Mapping[str, Any]) -> list[str]:
     told += [f"{name} {share(value)}" for name, value in list(facts.get("data.scripts", {}).items())[:3]]
     lines = [
         f"{source}: {facts['data.kind']}, {facts['data.rows']:,} rows",
+        "columns  " + columns_line(facts) if "data.columns" in facts else "",
         "texts    " + ", ".join(told),
     ]
     if "data.classes" in facts:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["Binding", "describe_binding"]
+__all__ = ["Binding", "columns_line", "describe_binding", "facts_of_binding"]
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from embedfit.pairs import Pairs
 
@@ -40,10 +41,20 @@ class Binding(Mapping[str, str]):
 
 def describe_binding(pairs: Pairs) -> str:
     """Say which column plays which role, which play none, and how the source was read; one fact per line."""
-    bound = ", ".join(f"{role} <- '{column}'" for role, column in pairs.binding.items())
-    first = f"{pairs.kind}: {bound}" if bound else f"{pairs.kind}: columns already have their canonical names"
-    if not isinstance(pairs.binding, Binding):
-        return first
-    if pairs.binding.unused:
-        first += "; not used: " + ", ".join(f"'{c}'" for c in pairs.binding.unused)
-    return "\n".join((first, *(f"note: {note}" for note in pairs.binding.notes)))
+    told = facts_of_binding(pairs)
+    return "\n".join((f"{pairs.kind}: {columns_line(told)}", *(f"note: {note}" for note in told.get("data.notes", ()))))
+
+
+def facts_of_binding(pairs: Pairs) -> dict[str, Any]:
+    """The same as facts: `data.columns` (role to column), `data.columns_unused`, `data.notes`; none where unknown."""
+    facts: dict[str, Any] = {"data.columns": dict(pairs.binding)} if pairs.binding else {}
+    if isinstance(pairs.binding, Binding):
+        facts |= {"data.columns_unused": list(pairs.binding.unused), "data.notes": list(pairs.binding.notes)}
+    return facts
+
+
+def columns_line(facts: Mapping[str, Any]) -> str:
+    """Which column became what, and which are not used, from the facts above."""
+    bound = ", ".join(f"{role} <- '{column}'" for role, column in facts.get("data.columns", {}).items())
+    unused = ", ".join(f"'{column}'" for column in facts.get("data.columns_unused", ()))
+    return (bound or "columns already have their canonical names") + (f"; not used: {unused}" if unused else "")

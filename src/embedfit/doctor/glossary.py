@@ -9,6 +9,8 @@ from collections.abc import Mapping
 GLOSSARY: Mapping[str, str] = {
     # facts of the data
     "data.kind": "what a row is: pairs, classes, graded or collection",
+    "data.columns": "role <- column: which column of the source became what",
+    "data.columns_unused": "columns of the source that were not used",
     "data.rows": "rows that were read",
     "data.left_out": "rows that were left out",
     "data.texts": "distinct texts",

@@ -225,7 +225,9 @@ def show(key: str, value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Mapping):
-        return ", ".join(f"{k} {_percent(v)}" if isinstance(v, float) else f"{k} {v}" for k, v in value.items())
+        return ", ".join(_entry(name, one) for name, one in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(str(one) for one in value)
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
@@ -235,11 +237,17 @@ def show(key: str, value: Any) -> str:
     return str(value)
 
 
+def _entry(name: str, value: Any) -> str:
+    if isinstance(value, str):
+        return f"{name} <- {value}"
+    return f"{name} {_percent(value)}" if isinstance(value, float) else f"{name} {value}"
+
+
 def _facts(facts: Mapping[str, Any], prefix: str) -> list[Fact]:
     return [
         Fact(label=_label(key, prefix), key=key, value=show(key, value))
         for key, value in facts.items()
-        if key.startswith(prefix) and key not in ELSEWHERE and value is not None
+        if key.startswith(prefix) and key not in ELSEWHERE and value not in (None, [])
     ]
 
 
