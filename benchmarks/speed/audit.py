@@ -20,9 +20,7 @@ def rows(options: Options) -> list[Comparison]:
     count = 20_000 if options.quick else ROWS
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "clicks.csv")
-        made = options.play(
-            Call(target="audit:generate", arguments={"path": path, "count": count}, threads=options.threads)
-        )
+        made = options.play("audit:generate", path=path, count=count)
         call = Call(target="audit:look", arguments={"path": path}, threads=options.threads)
         found = contest({"ours": call}, replace(options, rounds=min(options.rounds, 3)))["ours"]
     if any(r.work != count for r in found):

@@ -136,9 +136,7 @@ def accuracy(options: Options) -> list[Comparison]:
     """Relative error of the gradient near convergence, against float64. Not timed, so once is enough."""
     pairs = 64 if options.quick else 4_096
     readings = {
-        name: options.play(
-            Call(target="losses:error", arguments={"contender": name, "pairs": pairs}, threads=options.threads)
-        )
+        name: options.play("losses:error", contender=name, pairs=pairs)
         for name in ("ours", "dense", "linear_cross_entropy")
     }
     ours = readings["ours"].facts

@@ -52,9 +52,7 @@ def _rows(data: str, options: Options) -> list[Comparison]:
     goal = theirs.facts["curve"][-1][1]
     lines = []
     for name, model in OURS.items():
-        ours = options.play(
-            Call(target="to_quality:ours", arguments={**common, "model": model}, threads=options.threads)
-        )
+        ours = options.play("to_quality:ours", **common, model=model)
         lines += _lines(data, name, ours, theirs, goal)
         lines[-1].setting["their recipe"] = recipe  # type: ignore[index]
         lines[-1].setting["their tries (held out, seconds)"] = [  # type: ignore[index]

@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 from benchmarks.speed import __main__ as command
-from benchmarks.speed import audit, losses, measure, search, texts, training
+from benchmarks.speed import audit, losses, measure, search, texts, time_to_quality, training
 from benchmarks.speed.measure import Call, Comparison, Options, Reading
 from benchmarks.speed.table import keep, machine, markdown
-from benchmarks.speed.time_to_quality import first_at
 
 from embedfit.pairs import normalise
 
@@ -66,6 +65,29 @@ def test_the_loss_is_wanted_faster_and_smaller(stage: Stage) -> None:
     assert all(line.met() for line in lines if line.wanted == 0.6)
 
 
+def test_the_audit_has_a_minute_and_four_gigabytes(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(RuntimeError, match=r"saw \[1, 1\] rows of 10000000"):
+        audit.rows(FULL)
+    monkeypatch.setattr(audit, "ROWS", 1)
+    assert [(line.unit, line.wanted) for line in audit.rows(FULL)] == [("s", 60.0), ("s", None), ("MB", 4096.0)]
+
+
+def test_our_time_to_their_quality_counts_against_the_best_of_their_recipes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def play(call: Call) -> Reading:
+        best = call.arguments.get("learning_rate") == 1e-4 and call.arguments["epochs"] == 1
+        ours = call.target.endswith("ours")
+        facts = {"curve": [(1.0, 0.5), (4.0, 0.9 if best or ours else 0.8)], "dev": 0.9 if best else 0.7, "final": 0.9}
+        return Reading(wall=40.0 if best else 99.0, cpu=1, work=1, extra_mb=1, peak_mb=1, facts=facts)
+
+    monkeypatch.setattr(measure, "run", play)
+    lines = time_to_quality.rows(FULL)
+    assert len(lines) == 2 * len(time_to_quality.DATA)
+    assert [(line.ours, line.theirs, line.wanted) for line in lines[:2]] == [
+        ([4.0], [40.0], 0.2),
+        ([4.0], [40.0], None),
+    ]
+
+
 def test_contenders_that_compute_another_loss_are_refused() -> None:
     one, other = (Reading(wall=1, cpu=1, work=1, extra_mb=1, peak_mb=1, facts={"loss": v}) for v in (1.0, 1.01))
     with pytest.raises(RuntimeError, match="do not compute the same loss"):
@@ -119,8 +141,8 @@ def test_long_rows_and_rows_of_what_does_not_exist_are_left_out(monkeypatch: pyt
 
 def test_time_to_quality_is_the_first_point_at_the_goal() -> None:
     curve = [(1.0, 0.2), (2.0, 0.6), (3.0, 0.5), (4.0, 0.7)]
-    assert first_at(curve, 0.6) == 2.0
-    assert first_at(curve, 0.8) is None
+    assert time_to_quality.first_at(curve, 0.6) == 2.0
+    assert time_to_quality.first_at(curve, 0.8) is None
 
 
 def test_a_row_that_is_measured_again_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
