@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from embedfit.data.audit import audit
     from embedfit.data.demo import demo
     from embedfit.errors import EmbedfitError
+    from embedfit.evaluate.compare import compare
     from embedfit.pairs import Pairs
     from embedfit.recipe import Recipe
     from embedfit.towers import TwoTower
@@ -26,6 +27,7 @@ __all__ = [
     "TrainedRun",
     "TwoTower",
     "audit",
+    "compare",
     "demo",
     "diagnose",
     "fit",
@@ -43,6 +45,7 @@ _HOME = {
     "TrainedRun": "embedfit.api",
     "TwoTower": "embedfit.towers",
     "audit": "embedfit.data.audit",
+    "compare": "embedfit.evaluate.compare",
     "demo": "embedfit.data.demo",
     "diagnose": "embedfit.api",
     "fit": "embedfit.api",

@@ -20,9 +20,10 @@ from embedfit import run as runs
 from embedfit.doctor import Diagnosis
 from embedfit.doctor import diagnose as examine
 from embedfit.errors import DataError
-from embedfit.evaluate import Evaluation, evaluate
+from embedfit.evaluate import Evaluation, evaluate, evaluate_bare, evaluate_binary, is_binary
 from embedfit.evaluate import catalogue as catalogues
 from embedfit.evaluate.catalogue import Answer
+from embedfit.evaluate.embedding import embed
 from embedfit.evaluate.tasks import without_label_texts
 from embedfit.pairs import Pairs
 from embedfit.recipe import Recipe, from_toml, patch
@@ -76,11 +77,33 @@ class TrainedRun:
         """Unit-length embeddings of texts."""
         return self.model.encode(list(texts), role="document" if role == "document" else "query")
 
-    def search(self, text: str, k: int = 10) -> list[Answer]:
-        """The k nearest documents, best first; none where even the best is below the threshold of the run."""
-        found = self.catalogue.find(self.encode([text]), k)[0]
-        threshold = self.catalogue.threshold
+    def search(self, text: str, k: int = 10, *, fuse: bool = False) -> list[Answer]:
+        """The k nearest documents, best first; none where even the best is below the threshold of the run.
+
+        Args:
+            text: the query.
+            k: how many documents, at most.
+            fuse: add TF-IDF scores to the model's, with the weight that was chosen on the held-out rows. Scores are
+                then deviations above the mean over all documents, with a threshold of their own.
+
+        Raises:
+            RunError: the run has no documents: it was trained on graded pairs.
+            DataError: `fuse`, and nothing was held out to choose the weight on.
+        """
+        found, threshold = self.nearest(text, k, fuse=fuse)
         return [] if threshold is not None and found[0].score < threshold else found
+
+    def nearest(self, text: str, k: int = 10, *, fuse: bool = False) -> tuple[list[Answer], float | None]:
+        """The same whatever they score, and the threshold below which the best is no answer.
+
+        Arguments and errors are those of `search`.
+        """
+        query, catalogue = embed(judging.encoders(self.model)[0], [text], "queries"), self.catalogue
+        if not fuse:
+            return catalogue.find(query, k)[0], catalogue.threshold
+        found = catalogue.find_fused([text], query, k)[0]
+        assert catalogue.lexical is not None  # find_fused sees to it
+        return found, catalogue.lexical.threshold
 
     def report(self, path: str | os.PathLike[str] | None = None) -> Path:
         """Write the report as one HTML file; by default report.html in the run folder."""
@@ -176,23 +199,43 @@ def load(model: str | os.PathLike[str]) -> TwoTower:
     return load_model(place / "model" if (place / "recipe.toml").is_file() else model)
 
 
-def measure(model: TwoTower | TrainedRun, data: Pairs, *, known: Pairs | None = None) -> Evaluation:
+def measure(
+    model: TwoTower | TrainedRun,
+    data: Pairs,
+    *,
+    known: Pairs | None = None,
+    dev: Pairs | None = None,
+    details: bool = True,
+) -> Evaluation:
     """Measure a model on rows, beside the lexical baselines.
+
+    Graded rows whose scores are all 0 or 1 are measured as a classification of pairs: average precision, and accuracy
+    and F1 at a threshold that is chosen on `dev`.
 
     Args:
         model: towers, or a run.
         data: rows to measure on.
         known: rows the model may know: their documents and phrasings are candidates too.
+        dev: other pairs with scores 0 and 1, to choose the threshold on.
+        details: baselines and evidence too, not only the model's own metrics.
 
     Raises:
-        DataError: the rows cannot be evaluated.
+        DataError: the rows cannot be evaluated, or `dev` was given and there is no threshold to choose.
     """
     towers = model.model if isinstance(model, TrainedRun) else model
+    encode = judging.encoders(towers)
+    if is_binary(data):
+        return evaluate_binary(*encode, data, dev=dev, known=known, details=details)
+    if dev is not None:
+        said = "graded rows with other scores" if data.kind == "graded" else f"rows of kind '{data.kind}'"
+        raise DataError(
+            f"a threshold is chosen for pairs with scores 0 and 1 (some of each), got {said}", hint="leave dev out"
+        )
     if isinstance(towers.document, Prototypes):
         data = without_label_texts(data)
         known = judging.labels_of(towers.document) if known is None else without_label_texts(known)
     keys, how = (None, "blend") if data.kind == "graded" else judging.keys_of(towers, known)
-    return evaluate(*judging.encoders(towers), data, known=known, keys=keys, how=how)
+    return (evaluate if details else evaluate_bare)(*encode, data, known=known, keys=keys, how=how)
 
 
 def diagnose(run: TrainedRun | Run | str | os.PathLike[str]) -> Diagnosis:

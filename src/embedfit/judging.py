@@ -13,11 +13,12 @@ from jaxtyping import Float
 
 from embedfit.evaluate import Evaluation, evaluate, main_metric
 from embedfit.evaluate import catalogue as catalogues
+from embedfit.evaluate import lexical as lexicals
 from embedfit.evaluate.baselines import graded_baseline, lexical_scorer
 from embedfit.evaluate.embedding import Encode
 from embedfit.evaluate.faq import How
 from embedfit.evaluate.retrieval import rank_task
-from embedfit.evaluate.tasks import Keys, Task, task_of
+from embedfit.evaluate.tasks import Keys, Task, task_of, worded
 from embedfit.metrics import measure, spearman
 from embedfit.pairs import Pairs
 from embedfit.towers import Prototypes, Role, TwoTower
@@ -108,12 +109,14 @@ def judge(model: TwoTower, rows: Rows) -> tuple[Evaluation | None, catalogues.Ca
     keys, how = keys_of(model, rows.train)
     if rows.dev is None:
         task = task_of(rows.train, rows.train, keys)
-        return None, catalogues.build(*encode, task, how=how, threshold=None)
+        return None, catalogues.build(*encode, task, how=how)
     task = task_of(rows.dev, rows.train, keys)
     evaluation = evaluate(*encode, rows.dev, known=rows.train, keys=keys, how=how)
     evaluation = replace(evaluation, verdict=f"{evaluation.verdict} {CHOSEN_HERE}")
     threshold = catalogues.threshold_of(*encode, task, how=how)
-    catalogue = catalogues.build(*encode, task, how=how, threshold=threshold)
+    both = task, worded(task, rows.dev, rows.train, keys)
+    lexical = lexicals.build(*encode, both, how=how, weight=evaluation.values["fused/weight"])
+    catalogue = replace(catalogues.build(*encode, task, how=how, threshold=threshold), lexical=lexical)
     if threshold is None:
         return evaluation, catalogue
     values = {**evaluation.values, "threshold": threshold}

@@ -177,6 +177,7 @@ def write_atomically(path: Path) -> Iterator[Path]:
 FILES = (
     "recipe.toml", "facts.json", "history.jsonl", "evaluation.json", "samples.json", "environment.json", "report.html",
     "model", "last.safetensors", "keys.npy", "owner.npy", "candidates.parquet", "catalogue.json",
+    "words.parquet", "words.json",
 )  # fmt: skip
 _TEMPORARY = re.compile(rf"\.({'|'.join(map(re.escape, FILES))})\.\w{{8}}")
 

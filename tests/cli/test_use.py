@@ -1,14 +1,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
-from commands import typed
+from commands import QUICK, typed
 
-from embedfit.api import load
+from embedfit.api import load, load_run
 from embedfit.evaluate import index as indexes
 
 
@@ -40,6 +41,36 @@ def test_search_as_json_tells_answers_from_what_was_merely_near(run: Path, text:
     assert set(found["nearest"][0]) == {"document", "score", "rank"}
 
 
+def test_a_fused_search_adds_words_by_the_weight_of_the_held_out_rows(run: Path) -> None:
+    shown = typed("search", run, "the light is broken", "-k", "3", "--fuse")
+    assert shown.exit_code == 0, shown.stderr
+    assert shown.stdout.splitlines()[0].endswith("How do I repair the light?")
+    values = json.loads((run / "evaluation.json").read_text("utf-8"))
+    weight = json.loads((run / "catalogue" / "words.json").read_text("utf-8"))["weight"]
+    assert weight == values["fused/weight"]
+    assert f"weight of the model {weight:.3g}; on held-out rows recall@10 is" in shown.stderr
+    alone = json.loads(typed("search", run, "the light is broken", "--format", "json").stdout)
+    fused = json.loads(typed("search", run, "the light is broken", "--format", "json", "--fuse").stdout)
+    assert fused["threshold"] != alone["threshold"]
+    assert fused["answered"]
+
+
+def test_fusion_in_python_finds_what_the_command_finds(run: Path) -> None:
+    found = load_run(run).search("the light is broken", k=2, fuse=True)
+    shown = json.loads(typed("search", run, "the light is broken", "-k", "2", "--fuse", "--format", "json").stdout)
+    assert [a.document for a in found] == [a["document"] for a in shown["answers"]]
+
+
+def test_a_run_without_a_lexical_side_says_why_it_cannot_fuse(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "old")
+    (tmp_path / "old" / "catalogue" / "words.json").unlink()
+    assert typed("search", tmp_path / "old", "the light is broken").exit_code == 0
+    shown = typed("search", tmp_path / "old", "the light is broken", "--fuse")
+    assert shown.exit_code == 2
+    assert "chosen on held-out rows" in shown.stderr
+    assert "hint: search without fusion" in shown.stderr
+
+
 def test_search_in_documents_of_a_file_works_with_a_bare_model(run: Path, tmp_path: Path) -> None:
     (tmp_path / "texts.txt").write_text("a broken wheel\nthe chain arrived late\n")
     shown = typed("search", run / "model", "my chain arrived late", "--documents", tmp_path / "texts.txt")
@@ -55,6 +86,8 @@ def test_search_in_documents_of_a_file_works_with_a_bare_model(run: Path, tmp_pa
         (["{run}/model", "x"], "a model has no documents of its own"),
         (["{run}x", "x"], "no model folder at"),
         (["{run}", "x", "--documents", "nope.txt"], "no file or folder 'nope.txt'"),
+        (["{run}", "x", "--documents", "nope.txt", "--fuse"], "holds for the documents of a run"),
+        (["{run}/model", "x", "--fuse"], "a model has no documents of its own"),
     ],
 )
 def test_search_that_cannot_be_done_says_why(run: Path, words: list[str], said: str) -> None:
@@ -82,6 +115,63 @@ def test_evaluate_knows_the_rows_of_the_run(run: Path) -> None:
     assert found["recall@10/low"] <= found["recall@10"] <= found["recall@10/high"]
 
 
+def test_two_models_are_compared_on_the_same_rows(run: Path, tmp_path: Path) -> None:
+    faq = run.parent / "faq.csv"
+    assert typed("train", faq, "--model", "ngram", *QUICK[2:], "--out", tmp_path / "other").exit_code == 0
+    shown = typed("evaluate", run, faq, "--against", tmp_path / "other")
+    assert shown.exit_code == 0, shown.stderr
+    assert shown.stdout.splitlines()[-1].startswith("recall@10 is ")
+    assert f"for {run} and " in shown.stdout
+    assert "240 rows of the run" in shown.stderr
+    found = json.loads(typed("evaluate", run, faq, "--against", tmp_path / "other", "--format", "json").stdout)
+    assert found["verdict"] == shown.stdout.splitlines()[-1]
+    compared = found["metrics"]["recall@10"]
+    assert compared["first"] == found["first"]["recall@10"]
+    assert compared["second"] == found["second"]["recall@10"]
+    assert compared["difference"]["value"] == pytest.approx(compared["first"] - compared["second"])
+    assert compared["difference"]["low"] <= compared["difference"]["value"] <= compared["difference"]["high"]
+    assert "lexical/recall@10" in found["first"]
+    itself = typed("evaluate", run, faq, "--against", run / "model")
+    assert "no difference can be shown, +0.000" in itself.stdout
+
+
+def write_pairs(path: Path, rows: int) -> Path:
+    """Pairs of questions: about the same trouble, or about another one."""
+    lines = [line.split(",")[0] for line in (path / "faq.csv").read_text("utf-8").splitlines()[1:]]
+    pairs = [(lines[i], lines[i + 1 if i % 2 == 0 else (i + 90) % 240], (i + 1) % 2) for i in range(rows)]
+    table = pl.DataFrame(pairs, schema=["sentence1", "sentence2", "score"], orient="row")
+    table.write_csv(path / f"same{rows}.csv")
+    return path / f"same{rows}.csv"
+
+
+def test_pairs_with_scores_zero_and_one_are_classified(run: Path) -> None:
+    test, dev = write_pairs(run.parent, 100), write_pairs(run.parent, 60)
+    bare = typed("evaluate", run, test)
+    assert bare.exit_code == 0, bare.stderr
+    assert "No threshold was chosen: that needs other rows (--dev FILE)" in bare.stdout
+    shown = typed("evaluate", run, test, "--dev", dev)
+    assert "chosen on 60 other pairs" in shown.stdout
+    found = json.loads(typed("evaluate", run, test, "--dev", dev, "--format", "json").stdout)
+    assert found["metric"] == "average_precision"
+    assert {"threshold", "accuracy", "f1", "lexical/accuracy", "lexical/f1"} <= set(found)
+
+
+def test_the_threshold_of_a_run_on_such_pairs_is_chosen_on_its_held_out_rows(run: Path, tmp_path: Path) -> None:
+    data = write_pairs(run.parent, 238)
+    assert typed("train", data, *QUICK, "--out", tmp_path / "same").exit_code == 0
+    shown = typed("evaluate", tmp_path / "same", write_pairs(run.parent, 100))
+    assert shown.exit_code == 0, shown.stderr
+    assert "held-out rows of the run" in shown.stderr
+    assert "At the threshold" in shown.stdout
+
+
+def test_rows_to_choose_a_threshold_on_are_refused_where_there_is_none(run: Path) -> None:
+    faq = run.parent / "faq.csv"
+    shown = typed("evaluate", run, faq, "--dev", faq)
+    assert shown.exit_code == 2
+    assert "got rows of kind 'pairs'" in shown.stderr
+
+
 def test_evaluate_takes_other_known_rows_and_a_bare_model(run: Path, tmp_path: Path) -> None:
     lines = (run.parent / "faq.csv").read_text().splitlines()
     (tmp_path / "known.csv").write_text("\n".join([lines[0], *lines[1::2]]))
@@ -96,8 +186,6 @@ def test_evaluate_takes_other_known_rows_and_a_bare_model(run: Path, tmp_path: P
 
 
 def test_evaluate_says_when_the_rows_of_the_run_are_gone(run: Path, tmp_path: Path) -> None:
-    import shutil
-
     shutil.copytree(run, tmp_path / "moved")
     recipe = tmp_path / "moved" / "recipe.toml"
     recipe.write_text(recipe.read_text("utf-8").replace("faq.csv", "gone.csv"), "utf-8")

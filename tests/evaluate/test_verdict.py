@@ -35,8 +35,18 @@ def finding(**changes) -> Finding:
         ),
         ({"lexical": near(0.8), "gain": near(0.0)}, "may be chance", "better"),
         ({"lexical": near(0.8), "gain": near(0.0), "fused": near(0.87)}, "reaches 0.870", "does not help"),
+        (
+            {"lexical": near(0.8), "gain": near(0.0), "fused": near(0.87)},
+            '`embedfit search RUN "text" --fuse`',
+            "not help",
+        ),
+        ({"kind": "graded", "lexical": near(0.8), "gain": near(0.0), "fused": near(0.87)}, "reaches 0.870", "--fuse"),
+        ({"lexical": near(0.7), "gain": near(0.1), "fused": near(0.87), "fused_gain": near(0.07)}, "--fuse", "help"),
+        ({"lexical": near(0.7), "gain": near(0.1), "fused": near(0.81), "fused_gain": near(0.01)}, "beats", "--fuse"),
         ({"lexical": near(0.9), "gain": near(-0.1), "fused": near(0.9)}, "does not help", "reaches"),
+        ({"lexical": near(0.9), "gain": near(-0.1)}, "or give more examples.", "adding TF-IDF"),
         ({"lexical": near(0.99), "value": near(0.99), "gain": near(0.0)}, "ceiling", "pretrained"),
+        ({"lexical": near(0.99), "value": near(0.99), "gain": near(0.0), "kind": "graded"}, "hold out harder", "mrr"),
         (
             {"lexical": near(0.7), "gain": near(0.1), "svm": near(0.9), "svm_gain": near(-0.1)},
             "a linear SVM on TF-IDF does better (0.900)",

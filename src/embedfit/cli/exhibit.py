@@ -126,7 +126,7 @@ def show_exam(results: dict[str, dict[str, float]]) -> None:
 def show_searches(run: TrainedRun) -> None:
     """Three searches, whatever they find."""
     for text in SEARCHES:
-        found = find(Opened(run.model, run), text, k=3, documents=None, column=None)
+        found = find(Opened(run.model, run), text, k=3)
         show("", f"$ embedfit search {shlex.quote(str(run.folder))} {shlex.quote(text)} -k 3", *found.lines())
         if not found.answered:
             say(found.remark(), style="dim")

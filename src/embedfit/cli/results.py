@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["metrics_table", "places", "result", "show_run"]
+__all__ = ["comparison_table", "metrics_table", "places", "result", "show_run"]
 
 import shlex
 from collections.abc import Mapping
@@ -11,7 +11,9 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from embedfit.cli.measuring import Contest
 from embedfit.cli.terminal import show
+from embedfit.evaluate.compare import shown_p
 from embedfit.run import Run
 
 BESIDE = {"lexical": "TF-IDF", "svm": "SVM", "fused": "with TF-IDF"}
@@ -28,6 +30,28 @@ def metrics_table(values: Mapping[str, Any], main: str) -> Table:
         interval = f"{values[f'{name}/low']:.3f} to {values[f'{name}/high']:.3f}"
         others = [f"{values[f'{b}/{name}']:.3f}" if f"{b}/{name}" in values else "" for b in beside]
         table.add_row(name, Text(f"{values[name]:.3f}", style="bold"), interval, *others)
+    return table
+
+
+def comparison_table(contest: Contest) -> Table:
+    """Every metric of two models beside each other; the one that decides first."""
+    first, second = contest.names
+    words = contest.evaluations[0].values
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
+    for head in ("metric", first, second, "difference", "95 % interval", "p", "TF-IDF"):
+        table.add_column(head, justify="left" if head == "metric" else "right", no_wrap=True)
+    for name, (a, b) in contest.comparison.values.items():
+        d = contest.comparison.differences[name]
+        lexical = words.get(f"lexical/{name}")
+        table.add_row(
+            name,
+            f"{a:.3f}",
+            f"{b:.3f}",
+            Text(f"{d.value:+.3f}", style="bold"),
+            f"{d.low:+.3f} to {d.high:+.3f}",
+            shown_p(d),
+            "" if lexical is None else f"{lexical:.3f}",
+        )
     return table
 
 

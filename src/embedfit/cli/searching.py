@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from embedfit import judging
+from embedfit.api import TrainedRun
 from embedfit.cli.sources import Opened
 from embedfit.data.texts import read_texts
 from embedfit.errors import DataError
@@ -25,11 +26,13 @@ class Found:
         query: the text.
         answers: the nearest documents, best first; of a search without answer, those it would have been.
         threshold: a best answer below it is none; None: every answer counts.
+        note: how the scores came about, where that is not plain.
     """
 
     query: str
     answers: list[Answer]
     threshold: float | None
+    note: str = ""
 
     @property
     def answered(self) -> bool:
@@ -44,12 +47,13 @@ class Found:
 
     def remark(self) -> str:
         """What stderr gets."""
-        best = self.answers[0]
-        if not self.answered:
-            return f"the nearest, at {best.score:.3f} below the threshold {self.threshold:.3f}: {best.document}"
+        best, after = self.answers[0], f"\n{self.note}" if self.note else ""
         if self.threshold is None:
-            return "no threshold: the best is always an answer"
-        return f"threshold {self.threshold:.3f}"
+            return f"no threshold: the best is always an answer{after}"
+        if not self.answered:
+            said = f"the nearest, at {best.score:.3f} below the threshold {self.threshold:.3f}: {best.document}"
+            return f"{said}{after}"
+        return f"threshold {self.threshold:.3f}{after}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values; `nearest` is there in any case, `answers` only above the threshold."""
@@ -63,27 +67,52 @@ class Found:
         }
 
 
-def find(opened: Opened, text: str, *, k: int, documents: str | None, column: str | None) -> Found:
+def find(
+    opened: Opened, text: str, *, k: int, documents: str | None = None, column: str | None = None, fuse: bool = False
+) -> Found:
     """Search.
 
     Raises:
-        DataError: an empty text, or no documents to search in.
-        RunError: the run has no documents of its own.
+        DataError: an empty text, no documents to search in, or nothing to fuse with.
+        RunError: the documents of the run cannot be read.
     """
     if not text.strip():
         raise DataError("the text to search for is empty", hint='embedfit search RUN "where is my parcel?"')
-    catalogue = catalogue_of(opened, documents, column)
-    query = embed(judging.encoders(opened.model)[0], [text], "queries")
-    return Found(query=text, answers=catalogue.find(query, k)[0], threshold=catalogue.threshold)
-
-
-def catalogue_of(opened: Opened, documents: str | None, column: str | None) -> Catalogue:
-    """The documents to search in; those of a file have no threshold, for none was chosen on them."""
     if documents is not None:
-        texts = list(dict.fromkeys(read_texts(documents, column=column)))
-        embedding = embed(judging.encoders(opened.model)[1], texts, "documents")
-        return Catalogue(candidates=tuple(texts), owner=np.arange(len(texts)), embedding=embedding)
+        if fuse:
+            raise DataError(
+                "--fuse adds words to the model by a weight that holds for the documents of a run, not for those of "
+                f"'{documents}'",
+                hint="leave out one of --fuse and --documents",
+            )
+        query = embed(judging.encoders(opened.model)[0], [text], "queries")
+        return Found(query=text, answers=of_file(opened, documents, column).find(query, k)[0], threshold=None)
+    run = run_of(opened)
+    answers, threshold = run.nearest(text, k, fuse=fuse)
+    return Found(query=text, answers=answers, threshold=threshold, note=fusion_note(run) if fuse else "")
+
+
+def run_of(opened: Opened) -> TrainedRun:
+    """The run, if it has documents of its own."""
     if opened.run is None or not (opened.run.folder / "catalogue").is_dir():
         what = "a model" if opened.run is None else "a run on graded pairs"
         raise DataError(f"{what} has no documents of its own", hint="name a file of documents with --documents FILE")
-    return opened.run.catalogue
+    return opened.run
+
+
+def of_file(opened: Opened, documents: str, column: str | None) -> Catalogue:
+    """The documents of a file; they have no threshold, for none was chosen on them."""
+    texts = list(dict.fromkeys(read_texts(documents, column=column)))
+    embedding = embed(judging.encoders(opened.model)[1], texts, "documents")
+    return Catalogue(candidates=tuple(texts), owner=np.arange(len(texts)), embedding=embedding)
+
+
+def fusion_note(run: TrainedRun) -> str:
+    """What the scores are made of, and whether the held-out rows speak for it."""
+    values, lexical = run.evaluation, run.catalogue.lexical
+    assert lexical is not None  # it was just searched with
+    metric = str(values["metric"])
+    said = f"with TF-IDF, weight of the model {lexical.weight:.3g}"
+    if f"fused/{metric}" not in values:
+        return said
+    return f"{said}; on held-out rows {metric} is {values[f'fused/{metric}']:.3f} so, {values[metric]:.3f} without"

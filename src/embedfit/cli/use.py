@@ -20,25 +20,39 @@ from embedfit.cli.terminal import print_json, say, show
     metavar="DATA",
     help="Rows the model may know: their documents are candidates too. By default the rows of the run.",
 )
+@click.option(
+    "--dev",
+    metavar="FILE",
+    help="Pairs with scores 0 and 1 to choose the threshold on. By default the held-out rows of the run.",
+)
+@click.option("--against", metavar="RUN|MODEL", help="Another model: which of the two is better on these rows?")
 @reading
 @as_json
-def evaluate(model: str, data: str, known: str | None, form: str, **how: Any) -> int:
-    """Measure a model on rows it was not trained on, beside the lexical baselines, with 95 % intervals."""
-    from embedfit.cli.measuring import known_rows, measured
-    from embedfit.cli.sources import open_model, read_rows
+def evaluate(model: str, data: str, against: str | None, form: str, **more: Any) -> int:
+    """Measure a model on rows it was not trained on, beside the lexical baselines, with 95 % intervals.
+
+    Where all scores of graded rows are 0 or 1, pairs are classified: the same, or not? The threshold is chosen on
+    other rows.
+
+    \b
+    embedfit evaluate runs/faq-1 exam.csv
+    embedfit evaluate runs/faq-1 exam.csv --against runs/faq-2
+    embedfit evaluate runs/quora-1 test.tsv --dev dev.tsv
+    """
+    from embedfit.cli.measuring import asked, compared, measured
+    from embedfit.cli.results import comparison_table, metrics_table
+    from embedfit.cli.sources import open_model
 
     opened = open_model(model)
-    pairs = read_rows([data], **how)
-    found = measured(opened, pairs, read_rows([known], **how) if known else known_rows(opened, pairs))
-    print_json(found.record()) if form == "json" else show(*as_text(found))
+    if against is None:
+        found = measured(model, opened, asked(data, [opened], **more))
+        text = (metrics_table(found.values, found.metric), "", found.verdict)
+        print_json(found.record()) if form == "json" else show(*text)
+        return 0
+    both = compared((model, opened), (against, other := open_model(against)), asked(data, [opened, other], **more))
+    text = (comparison_table(both), "", both.verdict())
+    print_json(both.to_dict()) if form == "json" else show(*text)
     return 0
-
-
-def as_text(found: Any) -> tuple[Any, ...]:
-    """An evaluation as a table and its verdict."""
-    from embedfit.cli.results import metrics_table
-
-    return metrics_table(found.values, found.metric), "", found.verdict
 
 
 @click.command(short_help="Find the nearest documents, or no answer.")
@@ -47,9 +61,17 @@ def as_text(found: Any) -> tuple[Any, ...]:
 @click.option("-k", type=click.IntRange(min=1), default=10, show_default=True, help="How many documents at most.")
 @click.option("--documents", metavar="FILE", help="Search in these texts instead of the documents of the run.")
 @click.option("--column", metavar="NAME", help="The column of FILE that holds the texts.")
+@click.option(
+    "--fuse", is_flag=True, help="Add TF-IDF scores to the model's, with the weight chosen on the run's held-out rows."
+)
 @as_json
 def search(model: str, text: str, form: str, **wanted: Any) -> int:
-    """Find the nearest documents to TEXT, or no answer below the run's threshold (exit status 1)."""
+    """Find the nearest documents to TEXT, or no answer below the run's threshold (exit status 1).
+
+    \b
+    embedfit search runs/faq-1 "where is my parcel?"
+    embedfit search runs/faq-1 "where is my parcel?" --fuse
+    """
     from embedfit.cli.searching import find
     from embedfit.cli.sources import open_model
 

@@ -5,7 +5,18 @@ Heavy libraries (faiss, scikit-learn) are imported by the functions that need th
 
 from __future__ import annotations
 
-from embedfit.evaluate.compare import compare
-from embedfit.evaluate.held_out import Evaluation, evaluate, evaluate_bare, main_metric
+from embedfit.evaluate.binary import evaluate_binary, is_binary
+from embedfit.evaluate.compare import Comparison, compare
+from embedfit.evaluate.evaluation import Evaluation
+from embedfit.evaluate.held_out import evaluate, evaluate_bare, main_metric
 
-__all__ = ["Evaluation", "compare", "evaluate", "evaluate_bare", "main_metric"]
+__all__ = [
+    "Comparison",
+    "Evaluation",
+    "compare",
+    "evaluate",
+    "evaluate_bare",
+    "evaluate_binary",
+    "is_binary",
+    "main_metric",
+]

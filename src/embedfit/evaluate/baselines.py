@@ -5,20 +5,23 @@ Axes: q queries, k keys, c candidates, n texts.
 
 from __future__ import annotations
 
-__all__ = ["graded_baseline", "lexical_scorer", "svm_scorer", "tfidf"]
+__all__ = ["Words", "graded_baseline", "lexical_scorer", "svm_scorer", "tfidf", "words_of"]
 
 import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from embedfit.evaluate.faq import Scorer, scorer
 from embedfit.evaluate.tasks import Task
 
 if TYPE_CHECKING:
     from scipy import sparse
+
+Words = Callable[[Sequence[str]], Scorer]
+"""Texts of queries to their scores by words."""
 
 # scripts written without spaces: Thai to Burmese, Khmer, kana, Han
 _UNSPACED = re.compile("[\u0e00-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
@@ -66,8 +69,19 @@ def tfidf(texts: Sequence[str]) -> Callable[[Sequence[str]], sparse.csr_matrix]:
 
 def lexical_scorer(task: Task) -> Scorer:
     """Cosine of TF-IDF rows; a candidate with several keys is the mean of their rows (its class centroid)."""
-    rows = tfidf(task.keys)
-    return scorer(rows(task.queries), rows(task.keys), task.owner, "centroid")
+    return words_of(task.keys, task.owner)(task.queries)
+
+
+def words_of(keys: Sequence[str], owner: Int[np.ndarray, " k"]) -> Words:
+    """The same for queries that are not known yet.
+
+    Args:
+        keys: texts by which candidates are found.
+        owner: candidate of each, ascending from 0 without gaps.
+    """
+    rows = tfidf(keys)
+    key = rows(keys)
+    return lambda queries: scorer(rows(queries), key, owner, "centroid")
 
 
 def svm_scorer(task: Task, *, seed: int = 0) -> Scorer | None:

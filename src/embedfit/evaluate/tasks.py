@@ -5,7 +5,7 @@ Axes: q queries, c candidates, k keys (texts by which a candidate is found), r r
 
 from __future__ import annotations
 
-__all__ = ["Keys", "Task", "task_of", "without_label_texts"]
+__all__ = ["Keys", "Task", "task_of", "without_label_texts", "worded"]
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -89,6 +89,21 @@ def task_of(pairs: Pairs, known: Pairs | None = None, keys: Keys | None = None) 
 def without_label_texts(pairs: Pairs) -> Pairs:
     """Classes under their bare labels, which is what prototypes know them by."""
     return replace(pairs, table=pairs.table.drop("label_text", strict=False))
+
+
+def worded(task: Task, pairs: Pairs, known: Pairs | None, keys: Keys | None) -> Task:
+    """The same candidates as words find them: by every known phrasing, also of classes known by a prototype.
+
+    Args:
+        task: from `task_of` with the other arguments.
+        pairs: the held-out rows.
+        known: the rows the model may know.
+        keys: how the model finds candidates.
+    """
+    if pairs.kind != "classes" or known is None:
+        return task
+    bare = (without_label_texts(pairs), without_label_texts(known)) if keys == "prototypes" else (pairs, known)
+    return task_of(*bare, "phrasings")
 
 
 def _pairs(pairs: Pairs, known: Pairs | None, keys: Keys) -> Task:

@@ -25,7 +25,8 @@ class Finding:
         candidates: how many there were to choose from; 0 for graded pairs.
         lexical: of TF-IDF; None where it was not measured.
         gain: model - lexical on the same queries.
-        fused: of both together, weight chosen on other queries.
+        fused: of both together, weight chosen on other queries; None where it was not measured.
+        fused_gain: fused - model on the same queries.
         svm: of a linear SVM on TF-IDF, where the rows have classes.
         svm_gain: model - SVM on the same queries.
         leaked: queries that are word for word among the known ones.
@@ -42,6 +43,7 @@ class Finding:
     lexical: Interval | None = None
     gain: Interval | None = None
     fused: Interval | None = None
+    fused_gain: Interval | None = None
     svm: Interval | None = None
     svm_gain: Interval | None = None
     leaked: int = 0
@@ -80,15 +82,27 @@ def _against_words(f: Finding) -> str:
 
 
 def _fusion(f: Finding) -> str:
-    if f.gain is None or f.lexical is None or f.gain.low > 0:
+    """What to do: more than words alone, or with them."""
+    if f.gain is None or f.lexical is None:
         return ""
+    together = "" if f.fused is None else f"reaches {f.fused.value:.3f}{_command(f)}"
+    if f.gain.low > 0:
+        better = f.fused_gain is not None and f.fused_gain.low > 0
+        return f"Adding TF-IDF scores to the model's {together}." if better else ""
     remedy = "start from a pretrained encoder, or give more examples"
     best = max(f.value.value, f.lexical.value)
     if f.value.value > 0.98:
-        return "At this ceiling nothing can be told apart: look at mrr@10, or hold out harder rows."
+        look = "" if f.kind == "graded" else "look at mrr@10, or "
+        return f"At this ceiling nothing can be told apart: {look}hold out harder rows."
     if f.fused is not None and f.fused.value > best + 0.005:
-        return f"Adding TF-IDF scores to the model's reaches {f.fused.value:.3f}; otherwise {remedy}."
-    return f"{remedy[0].upper()}{remedy[1:]}; adding TF-IDF scores does not help here."
+        return f"Adding TF-IDF scores to the model's {together}; otherwise {remedy}."
+    said = f"{remedy[0].upper()}{remedy[1:]}"
+    return f"{said}." if f.fused is None else f"{said}; adding TF-IDF scores does not help here."
+
+
+def _command(f: Finding) -> str:
+    """How to search with both; graded pairs have nothing to search in."""
+    return "" if f.kind == "graded" else ': `embedfit search RUN "text" --fuse` does that'
 
 
 def _reservations(f: Finding) -> str:

@@ -10,8 +10,10 @@ __all__ = [
     "bootstrap_mean",
     "bootstrap_pearson",
     "bootstrap_spearman",
+    "bootstrap_statistic",
     "paired_mean",
     "paired_spearman",
+    "paired_statistics",
 ]
 
 from collections.abc import Sequence
@@ -20,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from embedfit.metrics.agreement import Statistic, pearson, pearson_of, spearman, spearman_of
+from embedfit.metrics.agreement import Statistic, pearson_of, spearman_of
 
 _CELLS = 1 << 24  # of one temporary matrix: 128 MiB in float64
 
@@ -67,14 +69,19 @@ def bootstrap_spearman(
     x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"], *, seed: int = 0, draws: int = 2_000
 ) -> Interval:
     """Rank correlation with a 95 % percentile interval; every resample is ranked anew."""
-    return _interval(spearman(x, y), _resampled([spearman_of(x, y)], x.size, seed, draws)[0])
+    return bootstrap_statistic(spearman_of(x, y), x.size, seed=seed, draws=draws)
 
 
 def bootstrap_pearson(
     x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"], *, seed: int = 0, draws: int = 2_000
 ) -> Interval:
     """Linear correlation with a 95 % percentile interval."""
-    return _interval(pearson(x, y), _resampled([pearson_of(x, y)], x.size, seed, draws)[0])
+    return bootstrap_statistic(pearson_of(x, y), x.size, seed=seed, draws=draws)
+
+
+def bootstrap_statistic(statistic: Statistic, rows: int, *, seed: int = 0, draws: int = 2_000) -> Interval:
+    """Any statistic of the rows, given as a function of how often each counts, with a 95 % percentile interval."""
+    return _interval(_whole(statistic, rows), _resampled([statistic], rows, seed, draws)[0])
 
 
 def paired_mean(
@@ -97,9 +104,19 @@ def paired_spearman(
     draws: int = 2_000,
 ) -> Interval:
     """Difference of two rank correlations with the same target, on the same resamples."""
-    statistics = [spearman_of(first, target), spearman_of(second, target)]
-    a, b = _resampled(statistics, target.size, seed, draws)
-    return _interval(spearman(first, target) - spearman(second, target), a - b, test=True)
+    return paired_statistics(
+        spearman_of(first, target), spearman_of(second, target), target.size, seed=seed, draws=draws
+    )
+
+
+def paired_statistics(first: Statistic, second: Statistic, rows: int, *, seed: int = 0, draws: int = 2_000) -> Interval:
+    """Difference first - second of two statistics of the same rows, on the same resamples, with interval and p."""
+    a, b = _resampled([first, second], rows, seed, draws)
+    return _interval(_whole(first, rows) - _whole(second, rows), a - b, test=True)
+
+
+def _whole(statistic: Statistic, rows: int) -> float:
+    return float(statistic(np.ones((1, rows)))[0])
 
 
 def _interval(value: float, drawn: Float[np.ndarray, " b"], *, test: bool = False) -> Interval:
