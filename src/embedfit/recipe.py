@@ -83,10 +83,15 @@ class DataSection(_Section):
     """Where the rows come from and how they are divided."""
 
     files: tuple[str, ...] = Field((), description="files, folders or globs with the training rows")
-    kind: Literal["auto", "pairs", "classes", "graded", "collection"] = Field("auto", description="what a row is")
+    kind: Literal["auto", "pairs", "classes", "graded", "clicks", "collection"] = Field(
+        "auto", description="what a row is"
+    )
     columns: dict[str, str] = Field({}, description="role = column, where names alone do not say it")
     encoding: str = Field("utf-8", description="of text files")
-    dev: float = Field(0.1, ge=0, description="share of the rows held out (below 1), or their number")
+    dev: Annotated[float, Field(ge=0)] | Auto = Field(
+        "auto",
+        description="rows held out: a share below 1, or a number; auto: a tenth, of more than 5,000 rows 500 or 1 %",
+    )
     dev_files: tuple[str, ...] = Field((), description="held-out rows from files of their own instead")
     out_of_scope: tuple[str, ...] = Field((), description="files with texts that have no answer: how many are refused")
     on_bad_rows: Literal["error", "skip"] = Field(

@@ -8,13 +8,14 @@ from __future__ import annotations
 __all__ = ["Batch", "Tokens"]
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Tokens:
     """Token ids of n texts, end to end: nothing is padded until a tower needs a rectangle.
 
@@ -31,6 +32,11 @@ class Tokens:
 
     def starts(self) -> Int[Tensor, " n"]:
         """Position of the first id of each text."""
+        return self._starts
+
+    @cached_property
+    def _starts(self) -> Int[Tensor, " n"]:
+        # worked out once: every step selects from the tokens of all texts
         return self.lengths.cumsum(0) - self.lengths
 
     def select(self, rows: Int[Tensor, " m"]) -> Tokens:

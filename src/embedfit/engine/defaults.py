@@ -9,7 +9,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from embedfit.data.batches import steps_per_epoch
 from embedfit.data.examples import Examples
@@ -27,7 +27,7 @@ class Family:
     Attributes:
         anchor: learning rate at which the learning-rate test begins.
         prototype_scale: learning-rate factor of class prototypes.
-        batch_size: queries in a step.
+        batch_size: queries in a step, by kind of data.
         epochs: by kind of data.
         average: share of the run that the average of the weights looks back.
         least_steps: a small set is seen more often, so that a schedule has room to act.
@@ -42,7 +42,7 @@ class Family:
 
     anchor: float
     prototype_scale: float
-    batch_size: int
+    batch_size: Mapping[Kind, int]
     epochs: Mapping[Kind, int]
     average: float
     least_steps: int = 200
@@ -53,22 +53,26 @@ class Family:
     layer_decay: float = 1.0
 
 
+def _same(batch_size: int) -> dict[Kind, int]:
+    return dict.fromkeys(get_args(Kind), batch_size)
+
+
 FAMILIES: Mapping[FamilyName, Family] = {
     "bag": Family(
-        anchor=3e-3, prototype_scale=1.0, batch_size=128, average=0.0, betas=(0.9, 0.99),
+        anchor=3e-3, prototype_scale=1.0, batch_size=_same(128), average=0.0, betas=(0.9, 0.99),
         epochs={"classes": 9, "pairs": 10, "clicks": 10, "graded": 10, "collection": 6},
     ),
     "recurrent": Family(
-        anchor=1e-3, prototype_scale=3.0, batch_size=128, average=0.1,
+        anchor=1e-3, prototype_scale=3.0, batch_size=_same(128), average=0.1,
         epochs={"classes": 20, "pairs": 20, "clicks": 20, "graded": 10, "collection": 10},
     ),
     "transformer": Family(
-        anchor=3e-4, prototype_scale=10.0, batch_size=64, average=0.1,
+        anchor=3e-4, prototype_scale=10.0, batch_size=_same(64), average=0.1,
         epochs={"classes": 20, "pairs": 20, "clicks": 20, "graded": 10, "collection": 10},
     ),
     "pretrained": Family(
-        anchor=1e-4, prototype_scale=50.0, batch_size=64, average=0.0, label_smoothing=0.05, layer_decay=0.9,
-        least_steps=60, trust_end=True, most_examples=60_000.0,
+        anchor=1e-4, prototype_scale=50.0, batch_size={**_same(64), "classes": 32, "graded": 32}, average=0.0,
+        label_smoothing=0.05, layer_decay=0.9, least_steps=60, trust_end=True, most_examples=60_000.0,
         epochs={"classes": 6, "pairs": 5, "clicks": 5, "graded": 4, "collection": 3},
     ),
 }  # fmt: skip
@@ -168,7 +172,7 @@ def choose(recipe: Recipe, data: Examples, kind: Kind, family: Family) -> Chosen
     loss = loss_for(kind) if recipe.loss.kind == "auto" else recipe.loss.kind
     _refuse_ignored(recipe, loss)
     count = len(data)
-    batch_size = family.batch_size if optim.batch_size == "auto" else optim.batch_size
+    batch_size = family.batch_size[kind] if optim.batch_size == "auto" else optim.batch_size
     batch_size = max(2, min(batch_size, count))
     per_epoch = steps_per_epoch(count, batch_size)
     if optim.length == "auto":
