@@ -23,6 +23,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from embedfit.errors import ModelError
 from embedfit.team import ALONE, Team
 from embedfit.towers import Tower
 from embedfit.types import Tokens
@@ -37,10 +38,18 @@ def seeded(seed: int, step: int, place: int = 0) -> Iterator[None]:
     This makes a resumed run equal to an undisturbed one without storing generator states, and lets an experiment
     replay any single step.
     """
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed((((seed * 1_000_003 + step) * 1_000_003 + place) * MIX) % 2**63)
+    # the generators themselves: `torch.manual_seed` looks at every kind of device, ten times as long as it takes
+    generators = [torch.default_generator]
+    if torch.cuda.is_initialized():
+        generators.append(torch.cuda.default_generators[torch.cuda.current_device()])
+    before = [generator.get_state() for generator in generators]
+    for generator in generators:
+        generator.manual_seed((((seed * 1_000_003 + step) * 1_000_003 + place) * MIX) % 2**63)
+    try:
         yield
+    finally:
+        for generator, state in zip(generators, before, strict=True):
+            generator.set_state(state)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -60,18 +69,20 @@ class Deal:
     places: Sequence[int]
 
 
-def deal(lengths: Int[Tensor, " n"], size: int, team: Team = ALONE) -> Deal:
+def deal(lengths: Int[Tensor, " n"], size: int, team: Team = ALONE, *, even: bool = False) -> Deal:
     """Deal texts out to processes, so that each has about as many tokens as any other.
 
-    The micro-batches do not depend on the number of processes.
+    The micro-batches do not depend on the number of processes, unless they are dealt out evenly.
 
     Args:
         lengths: tokens of each text.
         size: texts of a micro-batch.
         team: the processes.
+        even: every process gets equally many micro-batches, none of them empty, of about `size` texts.
     """
-    micro = lengths.argsort(stable=True).split(size)
-    owner = _owners([int(lengths[rows].sum()) for rows in micro], team.size)
+    sorted_ = lengths.argsort(stable=True)
+    micro = sorted_.tensor_split(_even(len(lengths), size, team.size)) if even else sorted_.split(size)
+    owner = _owners([int(lengths[rows].sum()) for rows in micro], team.size, even=even)
     order = []
     for rank in range(team.size):
         own = [rows for rows, o in zip(micro, owner, strict=True) if o == rank]
@@ -87,12 +98,24 @@ def deal(lengths: Int[Tensor, " n"], size: int, team: Team = ALONE) -> Deal:
     )
 
 
-def _owners(costs: Sequence[int], processes: int) -> list[int]:
-    """A process for each cost: the greatest first, each to whoever has least so far."""
-    owner, load = [0] * len(costs), [0.0] * processes
+def _even(texts: int, size: int, processes: int) -> int:
+    """How many micro-batches: a multiple of the number of processes, and not more than there are texts."""
+    if texts < processes:
+        raise ModelError(
+            f"{texts} texts for {processes} processes over which a tower is sharded; expected one each at least",
+            hint="raise optim.batch_size, or start fewer processes",
+        )
+    return min(-(-texts // (size * processes)), texts // processes) * processes
+
+
+def _owners(costs: Sequence[int], processes: int, *, even: bool) -> list[int]:
+    """A process for each cost: the greatest first, each to whoever has least so far, or least of those with room."""
+    owner, load, count = [0] * len(costs), [0.0] * processes, [0] * processes
+    most = len(costs) // processes if even else len(costs)
     for i in sorted(range(len(costs)), key=lambda i: -costs[i]):
-        owner[i] = min(range(processes), key=lambda rank: load[rank])
+        owner[i] = min((rank for rank in range(processes) if count[rank] < most), key=lambda rank: load[rank])
         load[owner[i]] += costs[i] + 1  # texts without tokens are dealt out too
+        count[owner[i]] += 1
     return owner
 
 
@@ -107,6 +130,7 @@ class Side:
         seed: (seed, step, 0 or 1) of the random numbers; None: none are drawn.
         precision: arithmetic of the tower.
         memory: bytes that the graphs of this side may take.
+        abreast: processes that must run the tower as often as this one, because it is sharded over them.
     """
 
     tower: Tower
@@ -115,6 +139,7 @@ class Side:
     seed: tuple[int, int, int] | None
     precision: torch.dtype
     memory: float
+    abreast: Team = ALONE
     kept: dict[int, Tensor] = field(default_factory=dict)
 
     def forward(self) -> Float[Tensor, "n e"]:
@@ -124,7 +149,7 @@ class Side:
         for i, rows in enumerate(self.deal.micro):
             tokens = self.tokens.select(rows)
             wanted = per_token * float(tokens.lengths.sum())
-            if not torch.is_grad_enabled() or wanted > room:
+            if not torch.is_grad_enabled() or self.abreast.any(wanted > room):
                 with torch.no_grad():
                     out[rows] = self._embedded(i, tokens)
                 continue

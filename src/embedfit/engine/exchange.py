@@ -7,11 +7,22 @@ __all__ = ["share", "sum_gradients"]
 import torch
 from torch import Tensor, nn
 
+from embedfit.engine.sharding import is_sharded
+from embedfit.errors import ModelError
 from embedfit.team import Team
 
 
 def share(module: nn.Module, team: Team) -> None:
-    """Give every process the weights and buffers of the first."""
+    """Give every process the weights and buffers of the first.
+
+    Raises:
+        ModelError: the parameters are sharded: the first process cannot measure or store such a model alone.
+    """
+    if team.size > 1 and is_sharded(module):
+        raise ModelError(
+            "the parameters of these towers are sharded, and `fit` wants them whole on every process",
+            hint="train sharded towers with engine.step.train_step in a loop of your own",
+        )
     for value in (*module.parameters(), *module.buffers()):
         team.copy(value.data)
 
@@ -21,11 +32,13 @@ def sum_gradients(model: nn.Module, team: Team) -> None:
 
     Each process holds the part of the gradient of the global mean loss that went through its own texts, so that the sum
     is the gradient; nothing is averaged. Dense gradients travel end to end in one message; of sparse ones, the rows
-    that were touched.
+    that were touched. Sharded parameters are left as they are: FSDP has summed their gradients already.
     """
     if team.size == 1:
         return
-    trained = [p for p in model.parameters() if p.requires_grad]
+    trained = [p for p in model.parameters() if p.requires_grad and not is_sharded(p)]
+    if not trained:
+        return
     device = trained[0].device
     # a process may have had no text for a tower: whoever has a gradient says so, and of which kind
     kind = torch.tensor([0 if p.grad is None else 2 if p.grad.is_sparse else 1 for p in trained], device=device)

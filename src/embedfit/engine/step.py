@@ -14,6 +14,7 @@ from torch import Tensor
 from embedfit.engine.contrast import Contrast, Pairing, contrast
 from embedfit.engine.embed import Side, deal
 from embedfit.engine.exchange import sum_gradients
+from embedfit.engine.sharding import is_sharded
 from embedfit.errors import NonFiniteLossError
 from embedfit.losses import Loss
 from embedfit.scores import Doubtful, Known
@@ -118,8 +119,9 @@ def loss_of(objective: Objective, batch: Batch) -> float:
 def _divided(objective: Objective, batch: Batch, seed: tuple[int, int] | None) -> tuple[Batch, Side, Side, Pairing]:
     """The batch in the order of the processes, this process's queries and documents, and what belongs together."""
     team, model = objective.team, objective.model
-    of_query = deal(batch.query.lengths, model.query.micro, team)
-    of_document = deal(batch.document.lengths, model.document.micro, team)
+    sharded = {tower: team.size > 1 and is_sharded(tower) for tower in (model.query, model.document)}
+    of_query = deal(batch.query.lengths, model.query.micro, team, even=sharded[model.query])
+    of_document = deal(batch.document.lengths, model.document.micro, team, even=sharded[model.document])
     if team.size > 1:
         batch = batch.reordered(of_query.order, of_document.order)
     pairing = Pairing(
@@ -140,6 +142,7 @@ def _divided(objective: Objective, batch: Batch, seed: tuple[int, int] | None) -
         seed=None if seed is None else (*seed, 0),
         precision=objective.precision,
         memory=objective.memory / 2,
+        abreast=team if sharded[model.query] else ALONE,
     )
     document = replace(
         query,
@@ -147,6 +150,7 @@ def _divided(objective: Objective, batch: Batch, seed: tuple[int, int] | None) -
         tokens=batch.document if team.size == 1 else batch.document.select(own_d),
         deal=of_document,
         seed=None if seed is None else (*seed, 1),
+        abreast=team if sharded[model.document] else ALONE,
         kept={},
     )
     return batch, query, document, pairing
