@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from embedfit.cli.app import app
-from embedfit.data.bind import ALIASES
+from embedfit.data.aliases import ALIASES, OF_CLICKS
 from embedfit.doctor import CHECKS, GLOSSARY, Check
 from embedfit.engine.defaults import EVALUATIONS, FAMILIES, kind_for, loss_for, temperature_for
 from embedfit.pairs import KINDS
@@ -190,6 +190,8 @@ def aliases() -> str:
     lines = ["| role | names |", "|---|---|"]
     for role, names in ALIASES.items():
         lines.append(f"| `{role}` | {', '.join(f'`{name}`' for name in names)} |")
+    for role, names in OF_CLICKS.items():
+        lines.append(f"| `{role}` of a click log | {', '.join(f'`{name}`' for name in names)} |")
     return "\n".join(lines)
 
 

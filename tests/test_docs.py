@@ -88,6 +88,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("texts.txt").write_text("\n".join(questions["standard_question"].unique(maintain_order=True)), "utf-8")
     Path("broken.csv").write_text("question,standard_question\na,b\n,c\nd,e\n", "utf-8")
     write_collection(Path("collection"), questions)
+    write_log(questions)
     return tmp_path
 
 
@@ -101,6 +102,16 @@ def write_collection(folder: Path, questions: pl.DataFrame) -> None:
     (folder / "corpus.jsonl").write_text("\n".join(corpus), "utf-8")
     (folder / "queries.jsonl").write_text("\n".join(queries), "utf-8")
     (folder / "qrels" / "train.tsv").write_text("\n".join(["query-id\tcorpus-id\tscore", *judged]), "utf-8")
+
+
+def write_log(questions: pl.DataFrame) -> None:
+    """Each question with a list of two: the answer of another question, passed over, and its own, clicked."""
+    documents = questions.select(text="standard_question").unique(maintain_order=True).with_row_index("document_id")
+    documents.write_csv("documents.csv")
+    asked = questions.join(documents, left_on="standard_question", right_on="text").with_row_index("session_id")
+    own = asked.select("session_id", "document_id", query_id="session_id", query="question", position=2, clicked=1)
+    other = own.with_columns(pl.col("document_id").reverse(), position=1, clicked=0)
+    pl.concat([other, own]).write_csv("impressions.csv")
 
 
 @pytest.mark.slow
@@ -251,8 +262,10 @@ def test_the_page_about_the_run_folder_names_every_key_and_no_other(workplace: P
     pl.concat(graded).write_csv("graded.csv")
     facts, history, evaluation, samples = set[str](), set[str](), set[str](), set[str]()
     files = set[str]()
-    for source in ("faq.csv", "classes.csv", "graded.csv", "collection"):
-        run = ef.fit(source, out=f"runs/{source}", dev=0.3, settings={"optim.learning_rate": 0.01})
+    log = ef.read("impressions.csv", corpus="documents.csv")
+    sources = {name: name for name in ("faq.csv", "classes.csv", "graded.csv", "collection")} | {"clicks": log}
+    for name, source in sources.items():
+        run = ef.fit(source, out=f"runs/{name}", dev=0.3, settings={"optim.learning_rate": 0.01})
         facts |= set(run.facts)
         history |= set(run.history)
         evaluation |= {re.sub(r"/(low|high)$", "", key) for key in run.evaluation}

@@ -67,7 +67,7 @@ def test_what_is_no_setting_is_not_described(key: str) -> None:
         ({"optim.schedule": "step"}, "got 'step'; input should be 'cosine', 'linear' or 'constant'", ""),
         ({"loss.label_smoothing": 1.0}, "'loss.label_smoothing' got 1.0", "share of the target"),
         ({"loss.kind": "triplet"}, "'loss.kind' got 'triplet'", "the objective"),
-        ({"data.kind": "clicks"}, "'data.kind' got 'clicks'", "what a row is"),
+        ({"data.kind": "vectors"}, "'data.kind' got 'vectors'", "what a row is"),
         ({"data.dev": -0.1}, "'data.dev' got -0.1", "share of the rows"),
         ({"optim.length": "soon"}, "expected a duration such as '3 epochs'", "how long to train"),
         ({"optim.warmup": "6"}, "got '6'", "linear rise"),

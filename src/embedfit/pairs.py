@@ -13,13 +13,14 @@ import polars as pl
 
 from embedfit.errors import BadRow, DataError
 
-Kind = Literal["pairs", "classes", "graded", "collection"]
+Kind = Literal["pairs", "classes", "graded", "clicks", "collection"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 COLUMNS: Mapping[Kind, tuple[str, ...]] = {
     "pairs": ("query", "positive"),
     "classes": ("text", "label"),
     "graded": ("sentence1", "sentence2", "score"),
+    "clicks": ("query", "document", "clicked"),
     "collection": ("query_id", "query", "document_id", "relevance"),
 }
 
@@ -29,11 +30,13 @@ class Pairs:
     """Rows under canonical column names, with a record of where they came from.
 
     Attributes:
-        kind: pairs | classes | graded | collection.
+        kind: pairs | classes | graded | clicks | collection.
         table: the rows. Columns by kind:
             pairs: `query`, `positive`, any of `negative_1`, `negative_2`, ...; optional `weight` (float).
             classes: `text`, `label` (string); optional `label_text` (the standard question of the class), `weight`.
             graded: `sentence1`, `sentence2`, `score` (float, any scale).
+            clicks: one row per document shown: `query`, `document`, `clicked` (bool, or 0 and 1); optional `query_id`,
+                `document_id`, `session_id`, `position` (float, small is high up), `timestamp`.
             collection: one row per judgement: `query_id`, `query`, `document_id`, `relevance` (float > 0 is relevant).
         corpus: collection only: `document_id`, `document`.
         source: what the user named (for messages).

@@ -124,8 +124,8 @@ def test_naming_one_of_two_fitting_columns_leaves_the_other_unused():
         ),
         (("question", "answer"), {"kind": "collection"}, "cannot be read from one table", "BEIR"),
         (("query", "document", "score"), {}, "'score' seems to judge them", r"kind='pairs' \(--kind pairs\)"),
-        (("query", "document", "clicked"), {}, "'clicked' seems to judge them", "sentence1='query'"),
-        (("query", "item_id", "position", "click"), {}, "looks like a click log", "clicked rows"),
+        (("query", "document", "relevance"), {}, "'relevance' seems to judge them", "sentence1='query'"),
+        (("query", "item_id", "position", "click"), {}, "looks like a click log .* lacks 'document'", "corpus="),
     ],
 )
 def test_what_does_not_bind_says_why_and_what_to_write(columns, options, message, hint):

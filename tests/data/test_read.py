@@ -197,7 +197,8 @@ def test_a_file_that_may_not_be_read_is_named(write, monkeypatch):
     [
         ({"kind": "pears"}, "kind='pears' is not possible; expected one of auto, pairs"),
         ({"on_bad_rows": "ignore"}, "on_bad_rows='ignore' is not possible"),
-        ({"corpus": "c.jsonl"}, "read from three files, got a source, corpus"),
+        ({"qrels": "c.jsonl"}, "read from three files, got a source, qrels"),
+        ({"corpus": "c.jsonl"}, "has no column for 'document_id'"),
     ],
 )
 def test_options_that_do_not_exist_are_refused(write, options, message):

@@ -102,9 +102,16 @@ def test_cranfield_is_a_collection_with_its_odd_grades(real_data):
     assert set(train.table["query_id"]).isdisjoint(held.table["query_id"])
 
 
-def test_a_click_log_is_not_taken_for_pairs(real_data):
-    with pytest.raises(DataError, match="looks like a click log"):
-        read(real_data / "clicklog_cmrc" / "impressions.csv")
+def test_a_click_log_is_read_with_the_table_of_its_documents(real_data):
+    folder = real_data / "clicklog_cmrc"
+    with pytest.raises(DataError, match=r"looks like a click log .* lacks 'document'"):
+        read(folder / "impressions.csv")
+    with pytest.raises(DataError, match="line 1562, column 'query': empty; 49 more bad rows"):
+        read(folder / "impressions.csv", corpus=folder / "documents.csv")
+    log = read(folder / "impressions.csv", corpus=folder / "documents.csv", on_bad_rows="skip")
+    assert (log.kind, len(log), len(log.left_out)) == ("clicks", 83_350, 50)
+    with (folder / "impressions.csv").open(newline="", encoding="utf-8") as file:
+        assert log.table["clicked"].sum() == sum(r["clicked"] == "1" and r["query"] != "" for r in csv.DictReader(file))
 
 
 def test_a_file_without_a_header_is_not_guessed(real_data):

@@ -49,7 +49,7 @@ def reading(command: F) -> F:
             help="Refuse a table with a broken row, or leave such rows out and list them.",
         ),
         click.option(
-            "--kind", type=click.Choice(["auto", "pairs", "classes", "graded", "collection"]), default="auto",
+            "--kind", type=click.Choice(["auto", "pairs", "classes", "graded", "clicks", "collection"]), default="auto",
             show_default=True, help="What a row is.",
         ),
         click.option(

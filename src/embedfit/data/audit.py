@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int
 
+from embedfit.data.audit_clicks import log_of_clicks
 from embedfit.data.audit_difficulty import difficulty
 from embedfit.data.audit_finding import EXAMPLES, DataFinding, Part, share
 from embedfit.data.audit_labels import classes, false_negatives, order
@@ -85,7 +86,7 @@ def audit(
     seen = rows(pairs)
     parts = [_counts(seen)]
     if len(seen):
-        parts += [part(seen) for part in (repeats, contradictions, classes, order, false_negatives)]
+        parts += [part(seen) for part in (repeats, contradictions, log_of_clicks, classes, order, false_negatives)]
         parts += [part(seen) for part in (lengths, scripts_used, without_letters, difficulty)]
     if max_tokens is not None and token_counts is not None:
         parts.append(truncation(seen, max_tokens, token_counts))
@@ -160,6 +161,8 @@ def _card(source: str, facts: Mapping[str, Any]) -> list[str]:
             f"{noun:9}{facts['data.classes']:,}, median {facts['data.class_size_median']:g} rows, largest "
             f"{facts['data.class_size_max']:,}, {share(facts['data.classes_at_most_3'])} with at most 3"
         )
+    if "data.clicks" in facts:
+        lines.append(_clicks(facts))
     if "data.duplicate_rows" in facts:
         lines.append(
             f"repeats  {facts['data.duplicate_rows']:,} exact, {facts['data.near_duplicate_rows']:,} after "
@@ -184,6 +187,15 @@ def _samples(sampled: Mapping[str, int]) -> str:
     sizes = sorted(set(sampled.values()))
     named = {n: [name.removeprefix("data.") for name, size in sampled.items() if size == n] for n in sizes}
     return "; ".join(f"from a sample of {n:,} rows: {', '.join(names)}" for n, names in named.items())
+
+
+def _clicks(facts: Mapping[str, Any]) -> str:
+    told = [f"{facts['data.clicks']:,} ({share(facts['data.click_rate'])} of the rows)"]
+    if "data.lists" in facts:
+        told.append(f"{facts['data.lists']:,} lists of {facts['data.list_length_median']:g}")
+        told.append(f"{share(facts['data.lists_without_click'])} of them without one")
+    told.append(f"{share(facts['data.queries_without_click'])} of the queries without one")
+    return "clicks   " + ", ".join(told)
 
 
 def _up(facts: Mapping[str, Any], side: str) -> str:

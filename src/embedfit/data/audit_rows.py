@@ -13,7 +13,7 @@ from embedfit.data.audit_finding import EXAMPLES, DataFinding, Part, excerpt, sh
 from embedfit.data.audit_view import Rows, edges, repeated
 from embedfit.pairs import COLUMNS
 
-_NUMBERS = {"query": pl.Int32, "document": pl.Int32}
+_NUMBERS = {"query": pl.UInt32, "document": pl.UInt32}
 
 
 def _shown(rows: Rows, at: pl.Series, *columns: str) -> tuple[dict[str, Any], ...]:
@@ -28,15 +28,21 @@ def repeats(rows: Rows) -> Part:
     """Rows that repeat an earlier one, exactly or after normalisation, and queries equal to their own document."""
     kind, table = rows.pairs.kind, rows.pairs.table
     columns = [c for c in (*COLUMNS[kind], *rows.pairs.negatives) if c in table.columns]
-    exact = table.select(columns).hash_rows()
-    told = rows.keys.with_columns(score=table["score"]) if kind == "graded" else rows.keys
+    beside: list[str] = []  # columns that tell rows apart without being texts
+    if kind == "clicks":
+        beside = [c for c in ("session_id", "timestamp", "position", "query_id", "document_id") if c in table.columns]
+        if not {"session_id", "timestamp"} & set(beside):  # what was shown twice is no repeated row
+            return _own_document(rows, ["query", "document"])
+    exact = table.select(*columns, *beside).hash_rows()
+    told = rows.keys.with_columns(table["score"] if kind == "graded" else table.select(beside))
     brought = [f"{c}_exact" for c in rows.pairs.negatives]
-    names = [c for c in ("query", "document", "class", "score", "relevant", *brought) if c in told.columns]
+    names = [c for c in ("query", "document", "class", "score", "relevant", *brought, *beside) if c in told.columns]
     near = told.select(names).hash_rows()
     n, n_near = len(rows) - exact.n_unique(), len(rows) - near.n_unique()
     facts: dict[str, Any] = {"data.duplicate_rows": n, "data.near_duplicate_rows": n_near}
     findings = []
-    shown = [c for c in columns if c in ("query", "positive", "text", "label", "sentence1", "sentence2", "document_id")]
+    texts = ("query", "positive", "document", "text", "label", "sentence1", "sentence2", "document_id")
+    shown = [c for c in columns if c in texts]
     if n:
         findings.append(
             DataFinding(
@@ -100,6 +106,8 @@ def contradictions(rows: Rows) -> Part:
         return _two_scores(rows)
     if kind == "collection":
         return _two_judgements(rows)
+    if kind == "clicks":  # who clicks once and not the next time does not contradict himself
+        return Part()
     return _both_signs(rows)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Rows", "counts", "edges", "numbered", "repeated", "rows"]
+__all__ = ["Rows", "counts", "edges", "numbered", "packed", "repeated", "rows", "unpacked"]
 
 from dataclasses import dataclass
 
@@ -14,6 +14,7 @@ from embedfit.data.identity import normalised
 from embedfit.pairs import Pairs
 
 _SLICE = 500_000  # texts normalised at a time: bounds the memory
+_SIDES = {"pairs": ("query", "positive"), "graded": ("sentence1", "sentence2"), "clicks": ("query", "document")}
 _AHEAD = 1_000_000  # rows among which examples of repeats are looked for first
 
 
@@ -93,12 +94,21 @@ def counts(numbers: pl.Series) -> Int[np.ndarray, " c"]:
     return np.bincount(numbers.drop_nulls().to_numpy())
 
 
+def packed(keys: pl.DataFrame) -> pl.Series:
+    """`query` and `document` of each row as one 64-bit number; null where either is."""
+    wide = keys.select("query", "document").cast(pl.UInt64)
+    return wide.select(pair=pl.col("query") * 2**32 + pl.col("document")).to_series()
+
+
+def unpacked(pairs: pl.Series) -> tuple[Int[np.ndarray, " e"], Int[np.ndarray, " e"]]:
+    """Query and document of numbers that `packed` made."""
+    numbers = pairs.to_numpy()
+    return (numbers >> np.uint64(32)).astype(np.int64), (numbers & np.uint64(2**32 - 1)).astype(np.int64)
+
+
 def edges(keys: pl.DataFrame) -> tuple[Int[np.ndarray, " e"], Int[np.ndarray, " e"]]:
     """The different pairs of query and document among some rows, as two columns of numbers; none with a null."""
-    both = keys.select("query", "document").drop_nulls().cast(pl.UInt64)
-    packed = both.select(pl.col("query") * 2**32 + pl.col("document")).to_series().unique()
-    numbers = packed.to_numpy()
-    return (numbers >> np.uint64(32)).astype(np.int64), (numbers & np.uint64(2**32 - 1)).astype(np.int64)
+    return unpacked(packed(keys).drop_nulls().unique())
 
 
 def rows(pairs: Pairs) -> Rows:
@@ -118,12 +128,14 @@ def rows(pairs: Pairs) -> Rows:
             exact=exact,
             normal=normal,
         )
-    first, second = ("sentence1", "sentence2") if pairs.kind == "graded" else ("query", "positive")
+    first, second = _SIDES[pairs.kind]
     keys, exact, normal = _keys(
         {"query": table[first], "document": table[second], **{c: table[c] for c in pairs.negatives}}
     )
-    if pairs.kind == "pairs":
+    if pairs.kind != "graded":
         keys = keys.with_columns(pl.col("document").alias("class"))
+    if pairs.kind == "clicks":
+        keys = keys.with_columns(relevant=(table["clicked"].cast(pl.Float64) == 1).fill_null(value=False))
     return Rows(pairs=pairs, query=first, document=table[second].fill_null(""), keys=keys, exact=exact, normal=normal)
 
 

@@ -8,50 +8,22 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 
+from embedfit.data.aliases import ALIASES, aliases, key
 from embedfit.data.binding import Binding
 from embedfit.errors import DataError
 from embedfit.pairs import COLUMNS, Kind
 
 Roles = Mapping[str, str | Sequence[str]]
 
-_QUERY = ("query", "anchor", "question", "user_query", "user_question", "utterance", "text", "sentence")
-_DOCUMENT_ID = ("document_id", "doc_id", "pid", "passage_id", "corpus_id", "item_id", "docid", "did")
-_SENTENCE_STEMS = ("sentence", "text", "question", "s")
-
-ALIASES: Mapping[str, tuple[str, ...]] = {
-    "query": _QUERY,
-    "positive": (
-        *("positive", "positives", "pos", "document", "doc", "answer", "item", "standard_question"),
-        *("passage", "positive_passage", "positive_passages", "response"),
-    ),
-    "weight": ("weight", "sample_weight", "example_weight"),
-    "text": (*_QUERY, "content"),
-    "label": ("label", "labels", "category", "intent", "class"),
-    "label_text": ("label_text", "label_name", "class_name", "category_name", "intent_name", "standard_question"),
-    "sentence1": tuple(stem + suffix for stem in _SENTENCE_STEMS for suffix in ("1", "a")),
-    "sentence2": tuple(stem + suffix for stem in _SENTENCE_STEMS for suffix in ("2", "b")),
-    "score": ("score", "similarity", "similarity_score", "relatedness_score", "is_duplicate", "label"),
-    "query_id": ("query_id", "qid"),
-    "document_id": _DOCUMENT_ID,
-    "document": ("document", "text", "passage", "content", "contents", "body"),
-    "title": ("title",),
-    "relevance": ("relevance", "score", "code", "rel", "label", "grade"),
-}
-"""Names under which each role is recognised; case, blanks, dashes and underscores make no difference."""
-
 _OPTIONAL: Mapping[Kind, tuple[str, ...]] = {
     "pairs": ("negative", "weight"),
     "classes": ("label_text", "weight"),
     "graded": (),
+    "clicks": ("query_id", "document_id", "session_id", "position", "timestamp"),
 }
 _NEGATIVE = re.compile(r"(?:hard)?neg(?:ative)?s?(?:passages?|documents?)?(\d*)")
-_CLICKS = frozenset({"clicked", "click", "isclicked"})
+_CLICKS = frozenset({"clicked", "click", "isclick", "isclicked"})
 _JUDGEMENTS = frozenset({*_CLICKS, "relevance", "relevant", "rating", "score", "similarity"})
-
-
-def key(name: str) -> str:
-    """What is left of a column's name once case, blanks, dashes and underscores make no difference."""
-    return re.sub(r"[\s_\-]+", "", name).casefold()
 
 
 def is_list_role(role: str) -> bool:
@@ -76,10 +48,14 @@ def bind(
     """
     given = {role: _existing(role, column, columns, name) for role, column in roles.items()}
     kinds = _kinds(kind, given)
-    found = {k: _candidates(columns, (*COLUMNS[k], *_OPTIONAL[k]), given) for k in kinds}
+    found = {k: _candidates(columns, (*COLUMNS[k], *_OPTIONAL[k]), given, k) for k in kinds}
     if "graded" in found and kind == "auto" and "score" not in given:
         found["graded"]["score"] = [c for c in found["graded"]["score"] if key(c) != "label" or numeric(c)]
+    if "clicks" in found:
+        _sort_out_clicks(found["clicks"], given, numeric)
     complete = [k for k in kinds if all(found[k][role] for role in COLUMNS[k])]
+    if "clicks" in complete and any(key(c) in _CLICKS for c in found["clicks"]["clicked"]):
+        complete = ["clicks"]
     if not complete:
         raise _nothing_fits(columns, kinds, found, name)
     complete = [k for k in complete if not any(_used(found[k]) < _used(found[other]) for other in complete)]
@@ -93,21 +69,27 @@ def bind(
 
 
 def bind_roles(
-    columns: Sequence[str], *, required: Sequence[str], optional: Sequence[str], roles: Roles, name: str
+    columns: Sequence[str],
+    *,
+    required: Sequence[str],
+    optional: Sequence[str],
+    roles: Roles,
+    name: str,
+    kind: Kind | None = None,
 ) -> Binding:
-    """Bind a fixed set of roles (one file of a collection); `roles` that this table lacks are found by name instead.
+    """Bind a fixed set of roles (one file of several); `roles` that this table lacks are found by name instead.
 
     Raises:
         DataError: a required role has no column, or a role has two.
     """
     wanted = (*required, *optional)
     given = {r: _existing(r, c, columns, name) for r, c in roles.items() if r in wanted and c in columns}
-    found = _candidates(columns, wanted, given)
+    found = _candidates(columns, wanted, given, kind)
     missing = [role for role in required if not found[role]]
     if missing:
         raise DataError(
             f"{name} has no column for '{missing[0]}': it has {_quoted(columns)}, "
-            f"and '{missing[0]}' would be called {_quoted(ALIASES[missing[0]])}",
+            f"and '{missing[0]}' would be called {_quoted(aliases(missing[0], kind))}",
             hint=f"name it: {_how(missing[0], columns[0])}",
         )
     return _settle(found, columns, name)
@@ -164,7 +146,24 @@ def _numbered_negative(role: str) -> bool:
     return re.fullmatch(r"negative(_\d+)?", role) is not None
 
 
-def _candidates(columns: Sequence[str], roles: Sequence[str], given: Mapping[str, list[str]]) -> dict[str, list[str]]:
+def _sort_out_clicks(
+    found: dict[str, list[str]], given: Mapping[str, list[str]], numeric: Callable[[str], bool]
+) -> None:
+    """A label is a click only where it is a number; an item that is a number is the id of a document, not its text."""
+    if "clicked" not in given:
+        sure = [c for c in found["clicked"] if key(c) in _CLICKS]
+        found["clicked"] = sure or [c for c in found["clicked"] if numeric(c)]
+    if "document" not in given:
+        texts = [c for c in found["document"] if not numeric(c)]
+        if "document_id" not in given:
+            found["document_id"] = found["document_id"] or [c for c in found["document"] if c not in texts]
+        own = [c for c in texts if key(c) != "title"]  # a title is the text only where there is no other
+        found["document"] = own or texts
+
+
+def _candidates(
+    columns: Sequence[str], roles: Sequence[str], given: Mapping[str, list[str]], kind: Kind | None = None
+) -> dict[str, list[str]]:
     taken = {c for cs in given.values() for c in cs}
     free = [c for c in columns if c not in taken]
     out: dict[str, list[str]] = {}
@@ -175,10 +174,10 @@ def _candidates(columns: Sequence[str], roles: Sequence[str], given: Mapping[str
         elif role in given:
             out[role] = given[role]
         else:
-            names = {key(alias) for alias in ALIASES[role]}
+            names = {key(alias) for alias in aliases(role, kind)}
             out[role] = [c for c in free if key(c) in names]
             if role.endswith("_id"):
-                out[role] = _identifier(role, out[role], free)
+                out[role] = _identifier(role, out[role], () if kind == "clicks" else free)
     return out
 
 
@@ -239,8 +238,8 @@ def _nothing_fits(
         missing = [role for role in COLUMNS[kind] if not found[kind][role]]
         return DataError(
             f"{name} has no column for {_quoted(missing)} (kind '{kind}'); its columns are {_quoted(columns)}, "
-            f"and '{missing[0]}' would be called {_quoted(ALIASES[missing[0]])}",
-            hint=f"name it: {_how(missing[0], columns[0])}",
+            f"and '{missing[0]}' would be called {_quoted(aliases(missing[0], kind))}",
+            hint=f"name it: {_how(missing[0], columns[0])}" + (_CATALOGUE if missing == ["document"] else ""),
         )
     wanted = "; ".join(f"{kind}: {' + '.join(COLUMNS[kind])}" for kind in kinds)
     if len(columns) == 1:
@@ -250,14 +249,25 @@ def _nothing_fits(
         )
     if any(key(c) in _CLICKS for c in columns):
         return DataError(
-            f"{name} looks like a click log ({_quoted(columns)}), which says what was shown and not what is right",
-            hint="keep the clicked rows, put the text of the document beside the query, and read them as pairs",
+            f"{name} looks like a click log ({_quoted(columns)}), and lacks {_quoted(_lacking(found))}",
+            hint=f"name it: {_how(_lacking(found)[0], 'NAME')}"
+            + (_CATALOGUE if _lacking(found) == ["document"] else ""),
         )
     return DataError(
         f"the columns of {name} do not say what they are: {_quoted(columns)}; expected {wanted}",
         hint=f"name them, for example query='{columns[0]}', positive='{columns[1]}' "
         f"(--column query='{columns[0]}' --column positive='{columns[1]}'); the first line must be a header",
     )
+
+
+_CATALOGUE = (
+    "; texts that stand in another table, by the same document_id, are read with corpus='documents.csv' "
+    "(--column corpus=documents.csv)"
+)
+
+
+def _lacking(found: Mapping[Kind, dict[str, list[str]]]) -> list[str]:
+    return [role for role in COLUMNS["clicks"] if not found.get("clicks", {}).get(role)]
 
 
 def _two_kinds(kinds: Sequence[Kind], found: Mapping[Kind, dict[str, list[str]]], name: str) -> DataError:

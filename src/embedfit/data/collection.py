@@ -6,7 +6,7 @@ Layout: N. Thakur et al., BEIR: A Heterogeneous Benchmark for Zero-shot Evaluati
 
 from __future__ import annotations
 
-__all__ = ["find_collection", "read_collection"]
+__all__ = ["find_collection", "read_collection", "read_one", "some_ids", "unique_ids", "with_titles"]
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -92,12 +92,10 @@ def read_collection(
         DataError: a column is missing, an id stands for two texts, a judgement names an unknown id or contradicts
             another one.
     """
-    read = {role: _read(role, path, roles, on_bad_rows, encoding) for role, path in files.items()}
+    read = {role: read_one(role, path, roles, on_bad_rows, encoding) for role, path in files.items()}
     _refuse_unknown_roles(roles, read)
-    corpus, corpus_notes = _unique_ids(
-        _with_titles(read["corpus"].rows), "document_id", "document", read["corpus"].name
-    )
-    queries, query_notes = _unique_ids(read["queries"].rows, "query_id", "query", read["queries"].name)
+    corpus, corpus_notes = unique_ids(with_titles(read["corpus"].rows), "document_id", "document", read["corpus"].name)
+    queries, query_notes = unique_ids(read["queries"].rows, "query_id", "query", read["queries"].name)
     unknown = _unknown(read["qrels"], queries, corpus, on_bad_rows)
     qrels, qrels_notes = _judgements(read["qrels"], queries, corpus)
     table = qrels.join(queries, on="query_id", how="left", maintain_order="left")
@@ -123,7 +121,8 @@ def _qrels(folder: Path) -> dict[str, Path]:
     return {p.name.split(".")[0]: p for p in (*inside, *beside)}
 
 
-def _read(role: str, path: Path, roles: Mapping[str, Any], on_bad_rows: OnBadRows, encoding: str) -> _File:
+def read_one(role: str, path: Path, roles: Mapping[str, Any], on_bad_rows: OnBadRows, encoding: str) -> _File:
+    """One table of several, its rows under canonical names: `corpus`, `queries` or `qrels`."""
     table = open_files([require_file(path)], encoding)
     required, optional = _ROLES[role]
     binding = bind_roles(table.columns, required=required, optional=optional, roles=roles, name=table.name)
@@ -149,7 +148,7 @@ def _refuse_unknown_roles(roles: Mapping[str, Any], read: Mapping[str, _File]) -
             )
 
 
-def _with_titles(rows: pl.DataFrame) -> pl.DataFrame:
+def with_titles(rows: pl.DataFrame) -> pl.DataFrame:
     """Title before text, as BEIR does it; not where the text begins with its title anyway. No text at all is ""."""
     text = pl.col("document").fill_null("")
     if "title" in rows.columns:
@@ -159,14 +158,19 @@ def _with_titles(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.select("document_id", document=text)
 
 
-def _unique_ids(rows: pl.DataFrame, id_: str, text: str, name: str) -> tuple[pl.DataFrame, tuple[str, ...]]:
+def unique_ids(rows: pl.DataFrame, id_: str, text: str, name: str) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """Each id once with its text, and what to say of ids that were repeated.
+
+    Raises:
+        DataError: an id stands for two texts.
+    """
     repeated = rows.filter(pl.col(id_).is_duplicated())
     if not repeated.height:
         return rows.select(id_, text), ()
     clashing = repeated.group_by(id_, maintain_order=True).agg(pl.col(text).n_unique()).filter(pl.col(text) > 1)
     if clashing.height:
         raise DataError(
-            f"{name}: {_ids(clashing[id_])} stand{'s' if clashing.height == 1 else ''} for different texts",
+            f"{name}: {some_ids(clashing[id_])} stand{'s' if clashing.height == 1 else ''} for different texts",
             hint=f"every {id_} needs one text",
         )
     unique = rows.unique(id_, keep="first", maintain_order=True)
@@ -189,7 +193,8 @@ def _unknown(qrels: _File, queries: pl.DataFrame, corpus: pl.DataFrame, on_bad_r
             line = qrels.part.position(rows[:1].to_list())[0]
             first = qrels.part.bad_row(line, column, "an id that is unknown")
             raise DataError(
-                f"{first}: {_ids(ids[rows].unique(maintain_order=True))} not in the {where} ({len(rows):,} judgements)",
+                f"{first}: {some_ids(ids[rows].unique(maintain_order=True))} not in the {where} "
+                f"({len(rows):,} judgements)",
                 hint="bring the files together, or leave these judgements out: on_bad_rows='skip' (--on-bad-rows skip)",
             )
         lines = qrels.part.position(rows.to_list())
@@ -249,6 +254,7 @@ def _joint_binding(read: Mapping[str, _File], notes: Sequence[str]) -> Binding:
     return Binding(columns, tuple(unused), (*found_out, *notes))
 
 
-def _ids(ids: pl.Series) -> str:
+def some_ids(ids: pl.Series) -> str:
+    """The first ids, and how many more there are."""
     shown = ", ".join(f"'{i}'" for i in ids.head(_SHOWN))
     return shown + (f" and {len(ids) - _SHOWN:,} more ids" if len(ids) > _SHOWN else "")

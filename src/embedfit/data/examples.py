@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from embedfit.data.clicks import as_pairs
 from embedfit.errors import DataError
 from embedfit.pairs import COLUMNS, Pairs, normalise
 
@@ -60,7 +61,8 @@ def examples(pairs: Pairs, *, prototypes: bool = True) -> Examples:
     """Training examples of a table.
 
     Args:
-        pairs: rows of any kind. A collection's relevant judgements become pairs weighted by 1.
+        pairs: rows of any kind. A collection's relevant judgements become pairs weighted by 1; a log's clicks become
+            pairs weighted by their number, with what was passed over as negatives (`embedfit.data.clicks`).
         prototypes: classes only: true, documents are the labels; false, texts of the same class are each other's
             positives.
 
@@ -79,6 +81,8 @@ def examples(pairs: Pairs, *, prototypes: bool = True) -> Examples:
         return _graded(pairs)
     if pairs.kind == "collection":
         return _pairs(_judged(pairs), pairs.source)
+    if pairs.kind == "clicks":
+        return _pairs(as_pairs(pairs), pairs.source)
     return _pairs(pairs.table, pairs.source)
 
 

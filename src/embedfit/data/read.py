@@ -12,7 +12,9 @@ from typing import Any, Literal
 
 from embedfit.data.bind import bind, is_list_role
 from embedfit.data.binding import Binding
+from embedfit.data.clicks import check
 from embedfit.data.collection import find_collection, read_collection
+from embedfit.data.log import read_log
 from embedfit.data.memory import is_saved_dataset, load_hub, load_saved, open_memory
 from embedfit.data.paths import find_files, looks_like_hub_name
 from embedfit.data.rows import OnBadRows, gather
@@ -48,7 +50,7 @@ def read(
         **roles: `query="user_question"`, `positive=...`, `negative=[...]`, `text=...`, `label=...`, `sentence1=...`
             name the column of a role; the others are found by their usual names. `corpus=`, `queries=`, `qrels=` name
             the three files of a collection, whose roles are `query_id`, `query`, `document_id`, `document`, `title`,
-            `relevance`.
+            `relevance`. `corpus=` alone, beside a log of clicks, names the table of its documents.
 
     Returns:
         The rows under canonical names; `describe_binding` says which column became what.
@@ -60,6 +62,9 @@ def read(
     _check("on_bad_rows", on_bad_rows, ("error", "skip"))
     named: dict[str, Any] = {**(columns or {}), **roles}
     files = {role: named.pop(role) for role in _COLLECTION if role in named}
+    if source is not None and list(files) == ["corpus"] and kind in ("auto", "clicks"):
+        table, corpus = _open(source, encoding, split), Path(files["corpus"])
+        return _checked(read_log(table, corpus, roles=named, on_bad_rows=on_bad_rows, encoding=encoding))
     found = _collection_files(source, files, kind, split)
     if found:
         return read_collection(found, roles=named, on_bad_rows=on_bad_rows, encoding=encoding)
@@ -67,7 +72,14 @@ def read(
     chosen, binding, parts = _load(table, kind, named)
     rows, binding, left_out = gather(parts, binding, on_bad_rows, table.name)
     binding = Binding(binding.columns, binding.unused, (*table.notes, *binding.notes))
-    return Pairs(kind=chosen, table=rows, source=table.name, binding=binding, left_out=left_out)
+    return _checked(Pairs(kind=chosen, table=rows, source=table.name, binding=binding, left_out=left_out))
+
+
+def _checked(pairs: Pairs) -> Pairs:
+    """A log of clicks has to hold one, and its reader should know what counts as a negative."""
+    if pairs.kind != "clicks" or not isinstance(pairs.binding, Binding):
+        return pairs
+    return replace(pairs, binding=pairs.binding.with_notes(*check(pairs)))
 
 
 def _check(name: str, value: str, allowed: Sequence[str]) -> None:

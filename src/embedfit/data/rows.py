@@ -16,7 +16,8 @@ from embedfit.data.tables import Part
 from embedfit.errors import BadRow, DataError
 
 OnBadRows = Literal["error", "skip"]
-NUMBERS = frozenset({"score", "weight", "relevance"})
+NUMBERS = frozenset({"score", "weight", "relevance", "clicked", "position"})
+_TIMES = "timestamp"  # kept as it is: text, whole number or a type of time
 _MAY_BE_EMPTY = frozenset({"label_text", "document", "title"})
 _LONG = 1_000_000
 _VISIBLE = r"[^\s\p{Cc}\p{Cf}]"
@@ -52,7 +53,7 @@ def settle(part: Part, binding: Binding) -> Settled:
     )
     frame, sources = _unfolded(frame, dict(binding))
     judged = frame.with_columns(
-        **{f"bad:{role}": _is_bad(role) for role in sources},
+        **{f"bad:{role}": _is_bad(role, text=frame.schema[role] == pl.String) for role in sources},
         **{role: _number(role) for role in sources if role in NUMBERS and frame.schema[role] == pl.String},
         **{
             role: pl.when(pl.col(role).str.contains(_VISIBLE)).then(role)
@@ -63,6 +64,8 @@ def settle(part: Part, binding: Binding) -> Settled:
     marks = [f"bad:{role}" for role in sources]
     any_bad = judged.select(bad=pl.any_horizontal(marks))["bad"]
     fit = judged.filter(~any_bad).select(list(sources))
+    if "clicked" in sources:
+        fit = fit.with_columns(pl.col("clicked") > 0)
     bad = _reasons(frame.filter(any_bad), judged.filter(any_bad), sources)
     return Settled(frame=fit, sources=sources, bad=bad, notes=_long_cells(part, frame, sources))
 
@@ -131,6 +134,8 @@ def _typed(part: Part, role: str, column: str) -> pl.Expr:
         inner = dtype.inner
         if is_list_role(role) and not (isinstance(inner, pl.DataType) and inner.is_nested()):
             return raw.cast(pl.List(pl.String))
+    elif role == _TIMES and (dtype.is_temporal() or dtype.is_integer()):
+        return raw
     elif not dtype.is_nested() and dtype not in (pl.Binary, pl.Object):
         return raw.fill_nan(None).cast(pl.String) if dtype.is_float() else raw.cast(pl.String)
     raise DataError(
@@ -164,11 +169,17 @@ def _absent_as_null(sources: dict[str, str]) -> set[str]:
     return {role for role in sources if role == "label_text" or role.startswith("negative_")}
 
 
-def _is_bad(role: str) -> pl.Expr:
+def _is_bad(role: str, *, text: bool) -> pl.Expr:
     value = pl.col(role)
+    if role == _TIMES:
+        return pl.lit(value=False)
     if role in NUMBERS:
-        number = _number(role)
-        unfit = ~number.is_finite() | (number < 0) if role == "weight" else ~number.is_finite()
+        number = _number(role) if text else value  # to write ten million numbers out takes seconds
+        unfit = ~number.is_finite()
+        if role == "weight":
+            unfit = unfit | (number < 0)
+        if role == "clicked":
+            unfit = (number != 0) & (number != 1)
         return (number.is_null() | unfit).fill_null(True)
     broken = value.str.contains("\0", literal=True)
     if role in _MAY_BE_EMPTY or role.startswith("negative_"):
@@ -199,6 +210,7 @@ def _reason(role: str) -> pl.Expr:
     if role in NUMBERS:
         otherwise = (
             pl.when(_number(role).is_null()).then(pl.format("not a number: '{}'", shown))
+            .when(pl.lit(role == "clicked")).then(pl.format("neither 0 nor 1: '{}'", shown))
             .when(_number(role).is_finite()).then(pl.format("negative: {}", shown))
             .otherwise(pl.format("not a finite number: '{}'", shown))
         )  # fmt: skip

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from embedfit.data.binding import Binding
+from embedfit.data.clicks import clicked
 from embedfit.data.identity import normalised
 from embedfit.errors import DataError
 from embedfit.pairs import Pairs
@@ -27,7 +28,8 @@ def split(pairs: Pairs, *, dev: float | int = 0.1, seed: int = 0) -> tuple[Pairs
     and new rows move few old ones. Documents may be on both sides. Classes are held out in proportion; of every class
     at least one distinct text stays in training, so a class with one text is never held out. Graded pairs that share a
     sentence stay together, large groups of such pairs in training; where that would keep more than half of the rows in
-    training, only equal pairs stay together.
+    training, only equal pairs stay together. Queries of a log that have no click are no examination: they stay in
+    training.
 
     Args:
         pairs: rows of any kind; the corpus of a collection stays whole on both sides.
@@ -44,17 +46,19 @@ def split(pairs: Pairs, *, dev: float | int = 0.1, seed: int = 0) -> tuple[Pairs
     target = _target(dev, len(pairs))
     groups, largest, how = _groups(pairs, target)
     table = _priorities(pairs, groups, seed).with_columns(pl.col("eligible") & (pl.col("rows") <= largest))
-    if table.height < 2 or not table["eligible"].any():
+    if table.height < 2 or table["eligible"].sum() < (2 if pairs.kind == "clicks" else 1):
         raise DataError(
             f"nothing can be held out: {len(pairs)} rows have {table.height} different {_unit(pairs)}"
             + (
                 ", and every class keeps at least one in training"
                 if pairs.kind == "classes"
-                else "; expected at least 2"
+                else f"; expected at least 2{' with a click' if pairs.kind == 'clicks' else ''}"
             ),
             hint="give more rows, or held-out rows of their own",
         )
-    chosen = _filled(table.filter("eligible").sort("priority", "group"), min(target, len(pairs) - 1), table.height)
+    eligible = table.filter("eligible").sort("priority", "group")
+    most = eligible.height if pairs.kind == "clicks" else table.height  # training needs a query with a click, too
+    chosen = _filled(eligible, min(target, len(pairs) - 1), most)
     held_out = groups.is_in(chosen.implode())
     train, held = (replace(pairs, table=pairs.table.filter(mask)) for mask in (~held_out, held_out))
     note = f"split: {len(train):,} rows to train on, {len(held):,} held out; {how}"
@@ -135,6 +139,9 @@ def _priorities(pairs: Pairs, groups: pl.Series, seed: int) -> pl.DataFrame:
     """
     table = groups.to_frame().group_by("group").agg(rows=pl.len())
     table = table.with_columns(hash=_hashes(table["group"], seed))
+    if pairs.kind == "clicks":
+        hit = groups.filter(clicked(pairs)).unique()
+        return table.select("group", "rows", priority="hash", eligible=pl.col("group").is_in(hit.implode()))
     if pairs.kind != "classes":
         return table.select("group", "rows", priority="hash", eligible=pl.lit(True))
     members = pl.DataFrame([groups, pairs.table["label"]]).unique().join(table, on="group")

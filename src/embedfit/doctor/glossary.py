@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 GLOSSARY: Mapping[str, str] = {
     # facts of the data
-    "data.kind": "what a row is: pairs, classes, graded or collection",
+    "data.kind": "what a row is: pairs, classes, graded, clicks or collection",
     "data.columns": "role <- column: which column of the source became what",
     "data.columns_unused": "columns of the source that were not used",
     "data.rows": "rows that were read",
@@ -23,6 +23,11 @@ GLOSSARY: Mapping[str, str] = {
     "data.duplicate_rows": "rows that repeat an earlier row exactly",
     "data.near_duplicate_rows": "rows that nearly repeat an earlier row: but for case, width, spacing, end punctuation",
     "data.conflicting_texts": "texts that contradict themselves: two labels, or positives that exclude each other",
+    "data.clicks": "clicks: rows whose document was clicked",
+    "data.click_rate": "rate of clicks: share of the rows whose document was clicked",
+    "data.click_rate_by_position": "rate of clicks by position in the list",
+    "data.queries_without_click": "queries without a click: share of the queries",
+    "data.pairs_passed_over": "pairs of query and document that were passed over and never clicked",
     "data.order_autocorrelation": "order by class: excess of neighbouring rows of one class over random order, 0 to 1",
     "data.leakage": "leakage: share of the held-out rows whose query text is also in the training rows",
     "data.characters_median": "characters of the median text",

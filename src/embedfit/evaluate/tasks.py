@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float, Int
 
+from embedfit.data.clicks import as_collections
 from embedfit.errors import DataError
 from embedfit.pairs import Pairs, normalise
 
@@ -56,11 +57,12 @@ def task_of(pairs: Pairs, known: Pairs | None = None, keys: Keys | None = None) 
     """The retrieval task that held-out rows pose.
 
     pairs: candidates are all documents of `known` and `pairs` (explicit negatives too), one per distinct text; each
-    distinct query is asked once. collection: candidates are the whole corpus. classes: candidates are the classes, and
-    each row is asked; a row whose class has no key can only be missed, and counts as missed.
+    distinct query is asked once. collection: candidates are the whole corpus. clicks: candidates are all documents
+    shown in `known` and `pairs`, and what was clicked for a query is relevant to it. classes: candidates are the
+    classes, and each row is asked; a row whose class has no key can only be missed, and counts as missed.
 
     Args:
-        pairs: the held-out rows, of kind pairs, classes or collection.
+        pairs: the held-out rows, of kind pairs, classes, clicks or collection.
         known: the rows the model may know, of the same kind.
         keys: "documents": each document, or the label text of each class (its label where there is none).
             "phrasings": the known queries of each document, or the known texts of each class, and the documents
@@ -75,6 +77,8 @@ def task_of(pairs: Pairs, known: Pairs | None = None, keys: Keys | None = None) 
             f"held-out rows are of kind '{pairs.kind}', known rows of kind '{known.kind}'",
             hint="give rows of one kind on both sides",
         )
+    if pairs.kind == "clicks":
+        pairs, known = as_collections(pairs, known)
     if pairs.kind == "graded":
         raise DataError("graded pairs pose no retrieval task", hint="evaluate them by rank correlation")
     if keys in ("phrasings", "prototypes") and known is None:
