@@ -18,6 +18,7 @@ from embedfit.evaluate.baselines import graded_baseline, lexical_scorer
 from embedfit.evaluate.embedding import Encode
 from embedfit.evaluate.faq import How
 from embedfit.evaluate.retrieval import rank_task
+from embedfit.evaluate.scope import refusal_of
 from embedfit.evaluate.tasks import Keys, Task, task_of, worded
 from embedfit.metrics import measure, spearman
 from embedfit.pairs import Pairs
@@ -39,7 +40,7 @@ class Rows:
     Attributes:
         train: the training rows.
         dev: held-out rows; None where nothing could be held out.
-        out_of_scope: texts without an answer, to see how many of them are refused.
+        out_of_scope: texts without an answer, to choose the threshold with and to see how many of them are refused.
         note: why nothing is held out.
     """
 
@@ -113,17 +114,17 @@ def judge(model: TwoTower, rows: Rows) -> tuple[Evaluation | None, catalogues.Ca
     task = task_of(rows.dev, rows.train, keys)
     evaluation = evaluate(*encode, rows.dev, known=rows.train, keys=keys, how=how)
     evaluation = replace(evaluation, verdict=f"{evaluation.verdict} {CHOSEN_HERE}")
-    threshold = catalogues.threshold_of(*encode, task, how=how)
+    found = refusal_of(*encode, task, rows.out_of_scope, how=how)
+    threshold = None if found is None else found.threshold
     both = task, worded(task, rows.dev, rows.train, keys)
-    lexical = lexicals.build(*encode, both, how=how, weight=evaluation.values["fused/weight"])
+    weight = evaluation.values["fused/weight"]
+    lexical = lexicals.build(*encode, both, how=how, weight=weight, outside=rows.out_of_scope)
     catalogue = replace(catalogues.build(*encode, task, how=how, threshold=threshold), lexical=lexical)
-    if threshold is None:
+    if found is None:
         return evaluation, catalogue
-    values = {**evaluation.values, "threshold": threshold}
-    if rows.out_of_scope:
-        best = [found[0].score for found in catalogue.find(encode[0](list(rows.out_of_scope)), 1)]
-        values["out_of_scope/refused"] = float(np.mean(np.array(best) < threshold))
-    return replace(evaluation, values=values), catalogue
+    shares = {"out_of_scope/refused": found.refused, "out_of_scope/right_kept": found.kept}
+    told = {name: share for name, share in shares.items() if share is not None}
+    return replace(evaluation, values={**evaluation.values, "threshold": found.threshold, **told}), catalogue
 
 
 def lexical_value(dev: Pairs, known: Pairs, keys: Keys | None) -> float:

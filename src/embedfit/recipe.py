@@ -93,7 +93,9 @@ class DataSection(_Section):
         description="rows held out: a share below 1, or a number; auto: a tenth, of more than 5,000 rows 500 or 1 %",
     )
     dev_files: tuple[str, ...] = Field((), description="held-out rows from files of their own instead")
-    out_of_scope: tuple[str, ...] = Field((), description="files with texts that have no answer: how many are refused")
+    out_of_scope: tuple[str, ...] = Field(
+        (), description="files with texts that have no answer, to choose the threshold with"
+    )
     on_bad_rows: Literal["error", "skip"] = Field(
         "error", description="skip: leave broken rows out, counted and listed"
     )

@@ -80,10 +80,35 @@ def test_columns_that_were_bound_and_left_unused_are_said_and_recorded(faq: Path
 
 
 def test_texts_without_an_answer_set_the_threshold(faq: Path) -> None:
-    Path("none.txt").write_text("what is the weather\nsing a song\ntell me a joke\n")
-    shown = typed("train", faq, "--out-of-scope", "none.txt", *QUICK, "--out", "out")
-    assert "3 texts without an answer" in shown.stderr
-    assert json.loads(Path("out/catalogue/catalogue.json").read_text())["threshold"] is not None
+    def train(*more: str) -> tuple[str, str, dict[str, float], float]:
+        out = f"out{len(list(Path().glob('out*')))}"
+        shown = typed("train", faq, *QUICK, "--out", out, *more)
+        assert shown.exit_code == 0, shown.stderr
+        values = json.loads(Path(out, "evaluation.json").read_text())
+        threshold = json.loads(Path(out, "catalogue/catalogue.json").read_text())["threshold"]
+        assert values["threshold"] == threshold
+        return shown.stderr, shown.stdout, values, threshold
+
+    # they begin like the questions and end otherwise, so that some of them score above the weakest right answer
+    texts = [
+        f"{how} {what}"
+        for how in ("help, my", "the", "hello the")
+        for what in ["cat", "dog", "sun", "tree", "song", "joke", "cup", "sea"]
+    ]
+    Path("none.txt").write_text("\n".join(texts))
+    Path("few.txt").write_text("\n".join(texts[:3]))
+    alone = train()
+    few = train("--out-of-scope", "few.txt")
+    assert "3 texts without an answer: too few" in few[0]
+    assert few[3] == alone[3]
+    assert "out_of_scope/refused" not in alone[2]
+    many = train("--out-of-scope", "none.txt")
+    assert "24 texts without an answer: the threshold is chosen with them" in many[0]
+    assert many[3] != alone[3]
+    assert 0 <= many[2]["out_of_scope/refused"] <= 1
+    assert 0 < many[2]["out_of_scope/right_kept"] <= 1
+    assert "of the texts without an answer and keeps" in many[1]
+    assert "of the texts without an answer and keeps" in Path("out2/report.html").read_text("utf-8")
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,29 @@ def test_no_threshold_is_better_than_the_chosen_one(rows):
     assert rejection(a, rejection_threshold(a, "accuracy"))["accuracy"] == pytest.approx(best)
 
 
+def separated(a: Answers, threshold: float) -> float:
+    kept = (a.score[a.right()] >= threshold).mean()
+    return float(kept + (a.score[a.label < 0] < threshold).mean()) / 2
+
+
+@settings(max_examples=60, deadline=None)
+@given(SCORED)
+def test_no_threshold_separates_right_answers_from_queries_without_one_better_than_the_chosen_one(rows):
+    a = answers(rows)
+    if not a.right().any() or (a.label >= 0).all():
+        with pytest.raises(DataError):
+            rejection_threshold(a, "separate")
+        return
+    chosen = rejection_threshold(a, "separate")
+    assert separated(a, chosen) == pytest.approx(max(separated(a, t) for t in cuts(a.score)))
+
+
+def test_separating_does_not_silence_a_weak_model_and_balancing_does():
+    rows = [(9, 1, 1)] + [(i % 7 + 1, 0, 1) for i in range(98)] + [(3, 1, 1)] + [(i % 5, 0, -1) for i in range(100)]
+    a = answers(rows)
+    assert rejection_threshold(a, "separate") < 3 < rejection_threshold(a, "balanced")
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 6), st.booleans()), min_size=1, max_size=25).filter(

@@ -117,8 +117,8 @@ def show_exam(results: dict[str, dict[str, float]]) -> None:
     threshold = next(iter(results.values()))["threshold"]
     show(table)
     words = (
-        f"At the threshold {threshold:.3f}: share of the questions that are answered, and rightly; "
-        "share of the messages without an answer that are refused."
+        f"At the threshold {threshold:.3f}, chosen on held-out questions and other messages without an answer: share "
+        "of the questions that are answered, and rightly; share of the messages without an answer that are refused."
     )
     show(Text(words, style="dim"))
 

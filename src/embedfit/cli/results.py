@@ -64,7 +64,7 @@ def show_run(run: Run, *, with_places: bool = True) -> None:
     if metric in run.evaluation:
         show("", metrics_table(run.evaluation, metric))
     show("", Text(words.verdict(run), style="bold"))
-    notes = (words.loss_line(run), words.ended(run), words.left_out_line(run))
+    notes = (words.refusal_line(run), words.loss_line(run), words.ended(run), words.left_out_line(run))
     show(Text(" ".join(note for note in notes if note), style="dim"))
     if with_places:
         show("", places(run))

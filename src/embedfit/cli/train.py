@@ -19,7 +19,7 @@ from embedfit.cli.options import as_given, as_json, model_kind, reading, setting
     "--out-of-scope",
     multiple=True,
     metavar="FILE",
-    help="Texts that have no answer: how many of them are refused.",
+    help="Texts that have no answer, to choose the threshold of `search` with.",
 )
 @click.option("--out", metavar="DIR", help="Folder of the run; by default the next free runs/<data>-<n>.")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run from its last checkpoint.")

@@ -12,6 +12,7 @@ from embedfit.cli.progress import Live
 from embedfit.cli.results import result, show_run
 from embedfit.cli.terminal import print_json, say
 from embedfit.data import describe_binding
+from embedfit.evaluate.scope import ENOUGH
 from embedfit.recipe import Recipe
 from embedfit.run import Run
 from embedfit.team import ALONE, Team
@@ -50,6 +51,11 @@ def tell_rows(rows: job.Rows) -> None:
         if describe_binding(dev) != describe_binding(train):
             say(f"held out {describe_binding(dev)}", style="dim")
     if rows.out_of_scope:
-        say(f"{len(rows.out_of_scope):,} texts without an answer will be held against the threshold", style="dim")
+        use = (
+            "the threshold is chosen with them"
+            if len(rows.out_of_scope) >= ENOUGH
+            else f"too few to choose the threshold with, which takes {ENOUGH}"
+        )
+        say(f"{len(rows.out_of_scope):,} texts without an answer: {use}", style="dim")
     if train.left_out:
         say(f"{len(train.left_out):,} rows were left out; the first: {train.left_out[0]}", style="yellow")

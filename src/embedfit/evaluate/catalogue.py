@@ -5,7 +5,7 @@ Axes: c candidates, k keys or documents found, n rows mixed from keys, q queries
 
 from __future__ import annotations
 
-__all__ = ["Answer", "Catalogue", "build", "load", "save", "threshold_of"]
+__all__ = ["Answer", "Catalogue", "build", "load", "save"]
 
 import json
 from collections.abc import Sequence
@@ -19,12 +19,10 @@ from jaxtyping import Float, Int
 
 from embedfit.errors import DataError, RunError
 from embedfit.evaluate import lexical as lexicals
-from embedfit.evaluate.classify import answers, rejection_threshold
 from embedfit.evaluate.embedding import Encode, embed_task
 from embedfit.evaluate.faq import How, entries, scorer
 from embedfit.evaluate.lexical import Lexical
 from embedfit.evaluate.nearest import top_owners
-from embedfit.evaluate.retrieval import rank_task
 from embedfit.evaluate.tasks import Task
 from embedfit.run import write_atomically, write_json
 
@@ -127,13 +125,6 @@ def build(
     """The catalogue of a retrieval task."""
     _, key = embed_task(encode_query, encode_document, task)
     return Catalogue(candidates=task.candidates, owner=task.owner, embedding=key, how=how, threshold=threshold)
-
-
-def threshold_of(encode_query: Encode, encode_document: Encode, task: Task, *, how: How) -> float | None:
-    """The score below which a query gets no answer, chosen on held-out queries; None where no answer is right."""
-    query, key = embed_task(encode_query, encode_document, task)
-    given = answers(rank_task(task, scorer(query, key, task.owner, how)))
-    return rejection_threshold(given) if given.right().any() else None
 
 
 def save(catalogue: Catalogue, folder: Path) -> None:

@@ -31,7 +31,7 @@ from embedfit.evaluate.retrieval import Ranked
 from embedfit.metrics import accuracy, average_precision, f1, rank
 
 PairObjective = Literal["f1", "accuracy"]
-RejectionObjective = Literal["keep", "balanced", "accuracy"]
+RejectionObjective = Literal["keep", "separate", "balanced", "accuracy"]
 KEPT = 0.97
 """Share of the right answers that a threshold chosen by "keep" must not cost."""
 
@@ -116,17 +116,19 @@ def rejection_threshold(dev: Answers, objective: RejectionObjective = "keep") ->
     Args:
         dev: answers to queries in scope and out of scope.
         objective: "keep": the highest threshold at which 97 % of the right answers are still given; it needs no
-            out-of-scope queries, and a weak model is not silenced by it. "balanced": mean of in-scope accuracy (a
+            out-of-scope queries, and a weak model is not silenced by it. "separate": the highest mean of the share of
+            the right answers that are still given and the share of out-of-scope queries refused; a weak model is not
+            silenced by that either, for its wrong answers do not count. "balanced": mean of in-scope accuracy (a
             refused query counts as wrong) and the share of out-of-scope queries refused. "accuracy": share of all
             queries treated rightly.
 
     Raises:
-        DataError: "keep": no right answer. Others: no query in scope, or none out of scope.
+        DataError: "keep", "separate": no right answer. All but "keep": no query in scope, or none out of scope.
     """
+    if objective in ("keep", "separate") and not dev.right().any():
+        raise DataError("no answer is right: there is nothing to keep", hint="train a better model first")
     if objective == "keep":
         right = np.sort(dev.score[dev.right()])
-        if not right.size:
-            raise DataError("no answer is right: there is nothing to keep", hint="train a better model first")
         # half-way to the next lower score, so that the answer at the limit itself is given
         limit = right[int((1 - KEPT) * right.size)]
         below = dev.score[dev.score < limit]
@@ -139,8 +141,10 @@ def rejection_threshold(dev: Answers, objective: RejectionObjective = "keep") ->
         )
     threshold, (let_in, right) = _cuts(dev.score, outside, dev.right())
     refused = outside.sum() - let_in
-    balanced = objective == "balanced"
-    value = right / (~outside).sum() + refused / outside.sum() if balanced else right + refused
+    if objective == "accuracy":
+        value = right + refused
+    else:
+        value = right / (right[0] if objective == "separate" else (~outside).sum()) + refused / outside.sum()
     return float(threshold[value.argmax()])
 
 

@@ -9,7 +9,7 @@ __all__ = ["Lexical", "build", "load", "save"]
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -18,11 +18,12 @@ import polars as pl
 from jaxtyping import Int
 
 from embedfit.evaluate.baselines import Words, lexical_scorer, words_of
-from embedfit.evaluate.classify import answers, rejection_threshold
-from embedfit.evaluate.embedding import Encode, embed_task
+from embedfit.evaluate.classify import answers
+from embedfit.evaluate.embedding import Encode, embed, embed_task
 from embedfit.evaluate.faq import How, Scorer, scorer
 from embedfit.evaluate.fusion import fuse
 from embedfit.evaluate.retrieval import rank_task
+from embedfit.evaluate.scope import best_scores, refusal
 from embedfit.evaluate.tasks import Task
 from embedfit.run import write_atomically, write_json
 
@@ -58,7 +59,13 @@ class Lexical:
 
 
 def build(
-    encode_query: Encode, encode_document: Encode, tasks: tuple[Task, Task], *, how: How, weight: float
+    encode_query: Encode,
+    encode_document: Encode,
+    tasks: tuple[Task, Task],
+    *,
+    how: How,
+    weight: float,
+    outside: Sequence[str] = (),
 ) -> Lexical:
     """The lexical side for the catalogue of a task, with a threshold of its own.
 
@@ -68,13 +75,18 @@ def build(
         tasks: the held-out queries as the model finds them, and as words do: see `embedfit.evaluate.tasks.worded`.
         how: how several keys of a document become one score.
         weight: of the model.
+        outside: queries that none of the documents answers: see `embedfit.evaluate.scope.refusal`.
     """
     task, by_words = tasks
     query, key = embed_task(encode_query, encode_document, task)
     both = fuse(lexical_scorer(by_words), scorer(query, key, task.owner, how), weight)
-    given = answers(rank_task(task, both))
-    threshold = rejection_threshold(given) if given.right().any() else None
-    return Lexical(keys=by_words.keys, owner=by_words.owner, weight=weight, threshold=threshold)
+    made = Lexical(keys=by_words.keys, owner=by_words.owner, weight=weight)
+    best = np.empty(0)
+    if outside:
+        other = embed(encode_query, outside, "queries out of scope")
+        best = best_scores(made.fused(outside, scorer(other, key, task.owner, how)), len(outside))
+    found = refusal(answers(rank_task(task, both)), best)
+    return made if found is None else replace(made, threshold=found.threshold)
 
 
 def save(lexical: Lexical, folder: Path) -> None:

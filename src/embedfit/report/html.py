@@ -71,6 +71,7 @@ def render(run: Run, diagnosis: Diagnosis | None = None) -> str:
         ended=words.ended(run),
         training=figures.training_figures(run),
         geometry=figures.geometry_figures(run),
+        refusal_line=words.refusal_line(run),
         map=figures.map_figure(run),
         mistakes=words.mistakes(run),
         diagnosis=diagnosis,

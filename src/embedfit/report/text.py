@@ -35,7 +35,7 @@ def run_view(run: Run) -> RenderableType:
             table.add_row(Text(bar.label), Text(f"{bar.value:.3f}", style=style), Text(interval, style="dim"))
         parts.append(table)
     parts.append(Text(words.verdict(run), style="bold"))
-    rest = [words.loss_line(run), words.ended(run), words.left_out_line(run)]
+    rest = [words.refusal_line(run), words.loss_line(run), words.ended(run), words.left_out_line(run)]
     parts += [Text(line, style="dim") for line in rest if line]
     return Group(*parts)
 

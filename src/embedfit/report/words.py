@@ -17,6 +17,7 @@ __all__ = [
     "left_out_line",
     "loss_line",
     "mistakes",
+    "refusal_line",
     "settled",
     "show",
     "trained",
@@ -147,6 +148,17 @@ def loss_line(run: Run) -> str:
         f"{name} {show(name, run.facts[f'loss.{name}'])}" for name in ("floor", "chance") if f"loss.{name}" in run.facts
     ]
     return f"Loss {run.history.last('loss'):.3g}" + (f" ({', '.join(levels)})" if levels else "") + "."
+
+
+def refusal_line(run: Run) -> str:
+    """What the threshold does to texts without an answer, and what it costs; empty where there were none."""
+    refused, kept = (run.evaluation.get(f"out_of_scope/{name}") for name in ("refused", "right_kept"))
+    if not isinstance(refused, int | float) or not isinstance(kept, int | float):
+        return ""
+    return (
+        f"The threshold refuses {_percent(refused)} of the texts without an answer and keeps {_percent(kept)} of the "
+        "right first answers (each half measured with the threshold of the other)."
+    )
 
 
 def left_out_line(run: Run) -> str:
