@@ -14,13 +14,14 @@ from small_towers import AWKWARD, SIZES, TEXTS, Make
 from torch import nn
 
 from embedfit.errors import ModelError
-from embedfit.towers import Encoder, Prototypes, Static, Tower, TwoTower, load_pretrained, save
+from embedfit.towers import Encoder, Prototypes, Recurrent, Static, Tower, TwoTower, load, load_pretrained, save
 from embedfit.towers.dense import Dense
+from embedfit.towers.reading import read
 from embedfit.towers.sentence_transformers import expressible, write
 
 Load = Callable[[object], Any]
 EVERYTHING = [*TEXTS, *AWKWARD]
-THEIRS = ("static", "static with blocks", "transformer")
+THEIRS = ("static", "static with blocks", "transformer", "lstm")
 
 
 def close(ours: np.ndarray, theirs: np.ndarray) -> None:
@@ -51,6 +52,42 @@ def test_a_shared_tower_gives_equal_embeddings(
     close(model.encode(EVERYTHING), theirs.encode(EVERYTHING))
     for text in AWKWARD:  # alone, where nothing else decides about padding
         close(model.encode([text]), theirs.encode([text]))
+
+
+def test_an_lstm_of_several_layers_is_equal_there_and_comes_back_with_its_dropout(
+    make: Make, sentence_transformer: Load, tmp_path: Path
+) -> None:
+    model = TwoTower(trained(make("lstm", layers=2, dropout=0.3)))
+    folder = save(model, tmp_path / "model")
+    close(model.encode(EVERYTHING), sentence_transformer(folder).encode(EVERYTHING))
+    again = load(folder).query
+    assert isinstance(again, Recurrent)
+    assert again.shape == model.query.shape
+    assert again.dropout.p == again.cells.dropout == 0.3
+    np.testing.assert_array_equal(TwoTower(again.eval()).encode(EVERYTHING), model.encode(EVERYTHING))
+    assert "sentence-transformers (5 or later)" in (folder / "README.md").read_text("utf-8")
+    assert load(folder, dropout=0.1, max_tokens=7).query.max_tokens == 7
+
+
+def test_an_lstm_of_another_form_is_not_understood(make: Make, tmp_path: Path) -> None:
+    folder = save(TwoTower(make("lstm")), tmp_path / "model")
+    (folder / "embedfit.json").unlink()
+    read(folder)
+    config = json.loads((folder / "1_LSTM/lstm_config.json").read_text("utf-8"))
+    (folder / "1_LSTM/lstm_config.json").write_text(json.dumps({**config, "bidirectional": True}), "utf-8")
+    with pytest.raises(ModelError, match="an LSTM of another form"):
+        read(folder)
+
+
+def test_of_two_towers_with_an_lstm_each_sub_folder_is_a_model(
+    make: Make, sentence_transformer: Load, tmp_path: Path
+) -> None:
+    model = TwoTower(trained(make("lstm", seed=1)), trained(make("static", seed=2)))
+    folder = save(model, tmp_path / "model")
+    assert not (folder / "modules.json").exists()
+    for role in ("query", "document"):
+        close(model.encode(EVERYTHING, role=role), sentence_transformer(folder / role).encode(EVERYTHING))
+    assert "loads the sub-folders" in (folder / "README.md").read_text("utf-8")
 
 
 @pytest.mark.parametrize(("query", "document"), [("static", "transformer"), ("transformer", "transformer")])

@@ -55,8 +55,10 @@ def card(manifest: Mapping[str, Any]) -> str:
 
 def _theirs(query: Mapping[str, Any], document: Mapping[str, Any]) -> list[str]:
     if query == document:
-        version = "3.2" if query["kind"] == "static" else "2"
+        version = {"static": "3.2", "lstm": "5"}.get(query["kind"], "2")
         return [_THEIRS.format(version=version, query="encode", document="encode")]
+    if "lstm" in (query["kind"], document["kind"]):
+        return ["sentence-transformers (5 or later) loads the sub-folders `query` and `document`, each by itself."]
     apart = _THEIRS.format(version="5", query="encode_query", document="encode_document")
     if query["folder"] == document["folder"]:
         return [apart, 'Earlier versions take the prompt by name: `model.encode(texts, prompt_name="query")`.']

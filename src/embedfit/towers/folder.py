@@ -137,7 +137,8 @@ def _write_towers(model: TwoTower, folder: Path) -> dict[str, dict[str, Any]]:
         entries[role] = _write_tower(tower, folder, role)
         # Old versions of sentence-transformers ask the hub for the README of a folder that has none.
         (folder / role / "README.md").write_text(f"The {role} tower of the model in the folder above.\n", "utf-8")
-    if all(entry["layout"] == "sentence-transformers" for entry in entries.values()):
+    # a Router tells its modules the role, which the tokeniser of an LSTM there does not take (6.2)
+    if all(entry["layout"] == "sentence-transformers" and entry["kind"] != "lstm" for entry in entries.values()):
         sentence_transformers.write_router(folder, tuple(entries))
     return entries
 

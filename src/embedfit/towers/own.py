@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["changed", "describe", "read", "restore", "write"]
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +132,11 @@ def restore(tower: Tower, settings: Mapping[str, Any], *, dropout: float | None 
             case Static():
                 tower.dropout = settings["dropout"] if dropout is None else dropout
                 tower.head = nn.Sequential(*_with_blocks(tower.head, settings["blocks"]))
+            case Recurrent():
+                shape = replace(tower.shape, dropout=settings["dropout"] if dropout is None else dropout)
+                made = Recurrent(tower.tokenizer, shape)
+                made.load_state_dict(tower.state_dict())
+                return made
     except (KeyError, ValueError) as error:
         raise ModelError(
             f"the settings in embedfit.json do not fit the tower beside it: {error}",

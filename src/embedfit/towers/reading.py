@@ -17,6 +17,7 @@ from embedfit.towers.dense import ACTIVATIONS, Dense
 from embedfit.towers.encoder import Encoder, Pooling
 from embedfit.towers.files import NOT_WHOLE, read_json, read_tokenizer_file, read_weights
 from embedfit.towers.hugging_face import read_model, read_tokenizer
+from embedfit.towers.lstm_folder import read_lstm
 from embedfit.towers.static import Static
 from embedfit.towers.tokenizer import read_limit
 
@@ -76,6 +77,9 @@ def read(folder: Path, *, dropout: float | None = None, max_tokens: int | None =
             return _read_static(first, rest, dropout, max_tokens)
         case [("Transformer", _) as first, ("Pooling", _), *_]:
             return _read_encoder(first, parts[1:], dropout, max_tokens)
+        case [("WordEmbeddings", words), ("LSTM", cells), ("Pooling", pooling), *rest]:
+            hidden = int(read_json(cells / "lstm_config.json")["hidden_dim"])
+            return read_lstm(words, cells, _read_pooling(pooling), _read_head(rest, hidden)[0], max_tokens)
         case [("Router", _), *_]:
             raise ModelError(f"'{folder}' holds two towers", hint="give the sub-folder of one of them")
         case [("Transformer", _), *rest]:

@@ -87,7 +87,7 @@ class Recurrent(Tower):
         return subwords.count(self.tokenizer, texts, special=False)
 
     def forward(self, tokens: Tokens) -> Float[Tensor, "n e"]:
-        """The projected mean or last state; an empty text is read as one `[PAD]`."""
+        """The projected mean or last state; an empty text is read as one `[PAD]` by the mean, has no last state."""
         if not len(tokens):
             return self.project.weight.new_zeros(0, self.dimension)
         lengths = tokens.lengths.clamp_min(1)
@@ -99,7 +99,8 @@ class Recurrent(Tower):
             return self.project(padded.sum(1) / lengths[:, None])
         final = last[0] if self.shape.cell == "lstm" else last
         directions = 2 if self.shape.both_ways else 1
-        return self.project(final[-directions:].transpose(0, 1).flatten(1))
+        state = final[-directions:].transpose(0, 1).flatten(1)
+        return self.project(state * (tokens.lengths > 0)[:, None])
 
     def _initialise(self) -> None:
         """Glorot for inputs, orthogonal for recurrences, forget gates open (Jozefowicz et al. 2015)."""

@@ -1,7 +1,7 @@
 """Towers in the folder layout of sentence-transformers.
 
 Written with the module names of version 2, which every version up to 6 still knows; weights are safetensors only.
-StaticEmbedding exists from 3.2 on, Router from 5 on.
+StaticEmbedding exists from 3.2 on, Router and sub-words before an LSTM from 5 on.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from embedfit.towers.dense import Dense, of_residual
 from embedfit.towers.encoder import Encoder
 from embedfit.towers.files import read_json, write_json, write_weights
 from embedfit.towers.hugging_face import write_model
+from embedfit.towers.lstm_folder import fits, write_lstm
+from embedfit.towers.recurrent import Recurrent
 from embedfit.towers.static import Static
 
 _POOLING_KEYS = {
@@ -35,7 +37,7 @@ _POOLING_KEYS = {
 
 def expressible(tower: Tower) -> bool:
     """Whether sentence-transformers can hold this tower exactly."""
-    return isinstance(tower, Static | Encoder)
+    return isinstance(tower, Static | Encoder) or fits(tower)
 
 
 def write(tower: Tower, folder: Path) -> None:
@@ -54,19 +56,24 @@ def write(tower: Tower, folder: Path) -> None:
             place = _part(folder, parts, "StaticEmbedding")
             write_weights(place, {"embedding.weight": tower.table})
             tower.tokenizer.save(str(place / "tokenizer.json"), pretty=False)
-            prompt = ""
+            head, prompt = list(_denses(tower.head)), ""
         case Encoder():
             parts.append(("", "Transformer"))
             write_model(tower, folder)
             write_json(folder / "sentence_bert_config.json", _limits(tower))
-            write_json(_part(folder, parts, "Pooling") / "config.json", _pooling(tower))
-            prompt = tower.prompt
+            config: Any = tower.model.config
+            write_json(_part(folder, parts, "Pooling") / "config.json", _pooling(config.hidden_size, tower.pooling))
+            head, prompt = list(_denses(tower.head)), tower.prompt
+        case Recurrent() if fits(tower):
+            words, cells = _part(folder, parts, "WordEmbeddings"), _part(folder, parts, "LSTM")
+            head, prompt = [write_lstm(tower, words, cells)], ""
+            write_json(_part(folder, parts, "Pooling") / "config.json", _pooling(tower.shape.hidden, ("lasttoken",)))
         case _:
             raise ModelError(
                 f"sentence-transformers has no part for a {type(tower).__name__} tower",
                 hint="save it with embedfit.towers.save, which has a folder layout of its own",
             )
-    for dense in _denses(tower.head):
+    for dense in head:
         _write_dense(dense, _part(folder, parts, "Dense"))
     write_json(_part(folder, parts, "Normalize") / "config.json", {})
     _write_modules(folder, parts)
@@ -124,10 +131,8 @@ def _limits(tower: Encoder) -> Mapping[str, Any]:
     return {"max_seq_length": tower.max_tokens, "do_lower_case": tower.kept.lower_case}
 
 
-def _pooling(tower: Encoder) -> Mapping[str, Any]:
-    config: Any = tower.model.config
-    legacy = {key: mode in tower.pooling for mode, key in _POOLING_KEYS.items()}
-    return {"word_embedding_dimension": config.hidden_size, **legacy}
+def _pooling(size: int, modes: Sequence[str]) -> Mapping[str, Any]:
+    return {"word_embedding_dimension": size, **{key: mode in modes for mode, key in _POOLING_KEYS.items()}}
 
 
 def _denses(head: Iterable[nn.Module]) -> Iterable[Dense]:
