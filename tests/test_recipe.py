@@ -68,7 +68,7 @@ def test_what_is_no_setting_is_not_described(key: str) -> None:
         ({"loss.label_smoothing": 1.0}, "'loss.label_smoothing' got 1.0", "share of the target"),
         ({"loss.kind": "triplet"}, "'loss.kind' got 'triplet'", "the objective"),
         ({"data.kind": "vectors"}, "'data.kind' got 'vectors'", "what a row is"),
-        ({"data.dev": -0.1}, "'data.dev' got -0.1", "share of the rows"),
+        ({"data.dev": -0.1}, "'data.dev' got -0.1", "rows held out"),
         ({"optim.length": "soon"}, "expected a duration such as '3 epochs'", "how long to train"),
         ({"optim.warmup": "6"}, "got '6'", "linear rise"),
         ({"run.threads": -1}, "'run.threads' got -1", "CPU threads"),

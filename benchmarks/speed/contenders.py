@@ -34,7 +34,8 @@ def _differentiated(q: Tensor, k: Tensor, loss_of: Callable[[Tensor, Tensor], Te
 
 def ours(q: Tensor, k: Tensor, scale: float) -> Result:
     """embedfit's engine: the one place that names it. Without `embedfit.engine.contrast` there is no row of losses."""
-    from embedfit.engine.contrast import Pairing, contrast
+    from embedfit.engine.contrast import contrast
+    from embedfit.engine.pairing import Pairing
     from embedfit.losses import InfoNCE, Symmetric
 
     n = len(q)

@@ -25,6 +25,7 @@ from embedfit import run as runs
 from embedfit.data import read, split
 from embedfit.data.audit import Audit, audit
 from embedfit.data.identity import fingerprint
+from embedfit.data.split import held_out_size
 from embedfit.data.texts import read_texts
 from embedfit.doctor import diagnose
 from embedfit.engine.fit import Setup, check_resumable, fit, prepare
@@ -99,22 +100,13 @@ def read_files(recipe: Recipe, files: Sequence[str]) -> Pairs:
     return read(source, kind=data.kind, columns=data.columns, on_bad_rows=data.on_bad_rows, encoding=data.encoding)
 
 
-def automatic_dev(rows: int) -> float:
-    """How many rows to hold out, or which share of them.
-
-    500 rows know an accuracy of .9 to +-.026, which is enough to choose a step and a threshold by; all further rows are
-    worth more to training. Of very many rows a hundredth is nothing to training, and makes the figure exact.
-    """
-    return 0.1 if rows <= 5_000 else max(500, rows // 100)
-
-
 def divide(pairs: Pairs, dev: float | Literal["auto"], *, seed: int) -> Rows:
     """Hold rows out; where the rows do not allow it, train on all of them and say so.
 
     Raises:
         DataError: as many rows are to be held out as there are, or more, or not a whole number of them.
     """
-    dev = automatic_dev(len(pairs)) if dev == "auto" else dev
+    dev = held_out_size(len(pairs)) if dev == "auto" else dev
     if dev == 0:
         return Rows(train=pairs, dev=None, note="nothing is held out, as asked")
     if dev >= 1 and (dev != int(dev) or dev >= len(pairs)):

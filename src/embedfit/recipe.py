@@ -89,16 +89,13 @@ class DataSection(_Section):
     columns: dict[str, str] = Field({}, description="role = column, where names alone do not say it")
     encoding: str = Field("utf-8", description="of text files")
     dev: Annotated[float, Field(ge=0)] | Auto = Field(
-        "auto",
-        description="rows held out: a share below 1, or a number; auto: a tenth, of more than 5,000 rows 500 or 1 %",
+        "auto", description="rows held out: a share below 1, or a number; auto: a tenth, of many 500 or 1 %"
     )
     dev_files: tuple[str, ...] = Field((), description="held-out rows from files of their own instead")
     out_of_scope: tuple[str, ...] = Field(
         (), description="files with texts that have no answer, to choose the threshold with"
     )
-    on_bad_rows: Literal["error", "skip"] = Field(
-        "error", description="skip: leave broken rows out, counted and listed"
-    )
+    on_bad_rows: Literal["error", "skip"] = Field("error", description="skip: leave broken rows out, and list them")
 
 
 class ModelSection(_Section):

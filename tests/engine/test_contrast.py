@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from embedfit.engine import contrast as module
-from embedfit.engine.contrast import Pairing, Way, contrast
+from embedfit.engine.contrast import Way, contrast
+from embedfit.engine.pairing import Pairing
 from embedfit.losses import CoSENT, InfoNCE, Loss, Softmax, Symmetric
 from embedfit.scores import Doubtful, Known, marked
 from embedfit.types import Batch, Tokens

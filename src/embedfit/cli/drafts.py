@@ -54,6 +54,7 @@ def automatic(recipe: Recipe, pairs: Pairs) -> Mapping[str, str]:
     chosen: Chosen = choose(recipe, examples(rows.train), pairs.kind, family)
     warmth = {"loss.temperature": f"{chosen.temperature:.3g}, for {chosen.candidates:,} candidates"}
     return {
+        "data.dev": f"{len(rows.dev or ()):,} rows",
         "loss.kind": chosen.loss,
         **(warmth if "chosen.temperature" in chosen.facts() else {}),
         "optim.batch_size": f"{chosen.batch_size}",

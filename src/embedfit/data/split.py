@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["leakage", "split"]
+__all__ = ["held_out_size", "leakage", "split"]
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -186,3 +186,12 @@ def _noted(pairs: Pairs, note: str) -> Pairs:
     if isinstance(pairs.binding, Binding):
         return replace(pairs, binding=pairs.binding.with_notes(note))
     return replace(pairs, binding=Binding(dict(pairs.binding), (), (note,)))
+
+
+def held_out_size(rows: int) -> float:
+    """How many rows to hold out, or which share of them.
+
+    500 rows know an accuracy of .9 to +-.026, which is enough to choose a step and a threshold by; all further rows are
+    worth more to training. Of very many rows a hundredth is nothing to training, and makes the figure exact.
+    """
+    return 0.1 if rows <= 5_000 else max(500, rows // 100)

@@ -12,68 +12,29 @@ Axes: q queries and d documents of all processes, e dimensions.
 
 from __future__ import annotations
 
-__all__ = ["Contrast", "Pairing", "Way", "contrast"]
+__all__ = ["Contrast", "Way", "contrast"]
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
+from embedfit.engine.pairing import Pairing
 from embedfit.losses import Loss, Softmax, Symmetric
-from embedfit.scores import Doubtful, Scores, marked, units
+from embedfit.scores import Scores, marked, units
 from embedfit.scores.cells import Lookup
 from embedfit.scores.tiled import both_ways, one_way
-from embedfit.team import ALONE, Team
+from embedfit.scores.tiles import Tiles
 
 Way = Literal["auto", "dense", "tiled", "streamed"]
 
 DENSE = 1 << 18  # cells up to which the whole matrix is quicker than its tiles
 BLOCK = 512  # rows of a tile
 STREAMED = 256  # rows of a block under automatic differentiation, which keeps several copies
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Pairing:
-    """What belongs together in a batch.
-
-    Attributes:
-        positive: position among the documents of each query's own positive.
-        weight: how much each query counts in the mean.
-        doubtful: cells that are no certain negatives.
-        target: grade of each query with its own document (one to one); such pairs have no negatives.
-        queries: how many queries each process holds, in order of rank.
-        documents: how many documents each process holds, in order of rank.
-        team: the processes.
-    """
-
-    positive: Int[Tensor, " q"]
-    weight: Float[Tensor, " q"]
-    doubtful: Doubtful | None = None
-    target: Float[Tensor, " q"] | None = None
-    queries: Sequence[int]
-    documents: Sequence[int]
-    team: Team = ALONE
-
-    @property
-    def own_queries(self) -> slice:
-        """Those of this process."""
-        first = sum(self.queries[: self.team.rank])
-        return slice(first, first + self.queries[self.team.rank])
-
-    @property
-    def own_documents(self) -> slice:
-        """Those of this process."""
-        first = sum(self.documents[: self.team.rank])
-        return slice(first, first + self.documents[self.team.rank])
-
-    @property
-    def share(self) -> Float[Tensor, " q"]:
-        """Weights that sum to 1."""
-        return self.weight / self.weight.sum().clamp(min=torch.finfo(torch.float32).tiny)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -208,6 +169,15 @@ def _tiled(query: Tensor, document: Tensor, loss: Loss, pairing: Pairing) -> _Pa
         raise ValueError(f"{type(inner).__name__} is no function of one log-sum-exp per row; stream it")
     scale = inner.scale
     share = pairing.share.double()
+    tiles = Tiles(
+        query=query,
+        document=document,
+        positive=positive,
+        scale=float(scale.detach()),
+        rows=pairing.own_queries,
+        doubtful=pairing.doubtful,
+        block=BLOCK,
+    )
     if isinstance(loss, Symmetric):
         owners = torch.bincount(positive, minlength=len(document)).clamp(min=1).double()
 
@@ -216,32 +186,11 @@ def _tiled(query: Tensor, document: Tensor, loss: Loss, pairing: Pairing) -> _Pa
             back = torch.zeros_like(columns).index_add(0, positive, each) / owners.square()
             return (inner.of(at, rows) + back[positive]) / 2
 
-        found = both_ways(
-            query,
-            document,
-            positive,
-            both,
-            scale=float(scale.detach()),
-            weight=share,
-            doubtful=pairing.doubtful,
-            team=team,
-            counts=list(pairing.queries),
-            block=BLOCK,
-        )
+        found = both_ways(tiles, both, share, team, pairing.queries)
         for gradient in _gradients(loss):  # every process has worked out all of `both`, and the sum below counts all
             gradient /= team.size
     else:
-        found = one_way(
-            query,
-            document,
-            positive,
-            lambda at, rows, _: inner.of(at, rows),
-            scale=float(scale.detach()),
-            weight=share,
-            doubtful=pairing.doubtful,
-            rows=pairing.own_queries,
-            block=BLOCK,
-        )
+        found = one_way(tiles, lambda at, rows, _: inner.of(at, rows), share)
     if scale.requires_grad:
         scale.backward(found.scale.to(scale))
     for gradient in _gradients(loss):

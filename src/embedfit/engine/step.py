@@ -11,9 +11,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from embedfit.engine.contrast import Contrast, Pairing, contrast
+from embedfit.engine.contrast import Contrast, contrast
 from embedfit.engine.embed import Side, deal
 from embedfit.engine.exchange import sum_gradients
+from embedfit.engine.pairing import Pairing
 from embedfit.engine.sharding import is_sharded
 from embedfit.errors import NonFiniteLossError
 from embedfit.losses import Loss

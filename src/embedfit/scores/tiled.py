@@ -18,17 +18,16 @@ Axes: q queries, d documents, e dimensions, b rows of a block.
 
 from __future__ import annotations
 
-__all__ = ["Gradient", "both_ways", "one_way"]
+__all__ = ["both_ways", "one_way"]
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from embedfit.scores.cells import Doubtful
+from embedfit.scores.tiles import Gradient, Products, Tiles
 from embedfit.team import ALONE, Team
 
 NONE = -1e30  # log-sum-exp of no negatives; finite, because -inf - (-inf) is no number
@@ -39,107 +38,6 @@ NEAR = 20.0  # distance from their mean up to which log-sum-exps of rows and col
 
 OneWay = Callable[[Tensor, Tensor, slice], Tensor]
 BothWays = Callable[[Tensor, Tensor, Tensor], Tensor]
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Gradient:
-    """What one pass leaves behind; all tensors are without history.
-
-    Attributes:
-        losses: one per query of this process, float64.
-        query: gradient of the weighted sum of the losses by the queries of this process, fp32.
-        document: this process's part of the gradient by all documents, fp32.
-        scale: this process's part of the gradient by the scale.
-        positive: logits of this process's positives.
-        hardest: highest logit among the certain negatives of each query; -inf where there is none.
-    """
-
-    losses: Float[Tensor, " q"]
-    query: Float[Tensor, "q e"]
-    document: Float[Tensor, "d e"]
-    scale: Float[Tensor, ""]
-    positive: Float[Tensor, " q"]
-    hardest: Float[Tensor, " q"]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Tiles:
-    """The score matrix, a block of rows at a time."""
-
-    query: Tensor
-    document: Tensor
-    positive: Tensor
-    scale: float
-    doubtful: Doubtful | None
-    rows: slice
-    block: int
-
-    def __iter__(self) -> Iterator[tuple[slice, Tensor, tuple[Tensor, Tensor], Tensor]]:
-        """Yields (rows counted from this process's first, logits with only negatives finite, own cells, own logits).
-
-        The logits lie in a buffer that the next block overwrites.
-        """
-        across = self.document.float().T
-        count = self.rows.stop - self.rows.start
-        block = min(self.block, max(1, count))
-        buffer = across.new_empty(block, across.shape[1])
-        number = torch.arange(block, device=across.device)
-        for start in range(0, count, block):
-            stop = min(start + block, count)
-            first, last = self.rows.start + start, self.rows.start + stop
-            logits = buffer[: stop - start]
-            torch.mm(self.query[first:last].float() * self.scale, across, out=logits)
-            own = (number[: stop - start], self.positive[first:last])
-            value = logits[own].clone()
-            if self.doubtful is not None:
-                logits[self.doubtful.cells(first, last)] = -math.inf
-            logits[own] = -math.inf
-            yield slice(start, stop), logits, own, value
-
-
-@dataclass(slots=True, eq=False)
-class _Products:
-    """The two products that turn gradients of logits into gradients of embeddings.
-
-    bf16 embeddings are multiplied in bf16: what comes out is rounded to bf16 by their own backward pass anyway.
-    """
-
-    tiles: _Tiles
-    query: Tensor
-    document: Tensor
-
-    @staticmethod
-    def of(tiles: _Tiles) -> _Products:
-        shape = (tiles.rows.stop - tiles.rows.start, tiles.query.shape[1])
-        device = tiles.query.device
-        return _Products(
-            tiles,
-            torch.empty(shape, dtype=torch.float32, device=device),
-            torch.zeros(tiles.document.shape, dtype=torch.float32, device=device),
-        )
-
-    def add(self, block: slice, gradient: Tensor) -> None:
-        first = self.tiles.rows.start
-        query = self.tiles.query[first + block.start : first + block.stop]
-        if self.tiles.document.dtype == torch.bfloat16:
-            low = gradient.bfloat16()
-            self.query[block] = low @ self.tiles.document
-            self.document += low.T @ query
-        else:
-            torch.mm(gradient, self.tiles.document, out=self.query[block])
-            self.document.addmm_(gradient.T, query)
-
-    def done(self, losses: Tensor, positive: Tensor, hardest: Tensor) -> Gradient:
-        own = self.tiles.query[self.tiles.rows].float()
-        scale = (own * self.query).sum(dtype=torch.float64).float()
-        return Gradient(
-            losses=losses,
-            query=self.query.mul_(self.tiles.scale),
-            document=self.document.mul_(self.tiles.scale),
-            scale=scale,
-            positive=positive,
-            hardest=hardest,
-        )
 
 
 def _derivatives(losses: Tensor, weight: Tensor, leaves: list[Tensor]) -> None:
@@ -154,34 +52,16 @@ def _leaf(values: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def one_way(
-    query: Float[Tensor, "q e"],
-    document: Float[Tensor, "d e"],
-    positive: Int[Tensor, " q"],
-    function: OneWay,
-    *,
-    scale: float,
-    weight: Float[Tensor, " q"],
-    doubtful: Doubtful | None = None,
-    rows: slice | None = None,
-    block: int = 512,
-) -> Gradient:
+def one_way(tiles: Tiles, function: OneWay, weight: Float[Tensor, " q"]) -> Gradient:
     """Loss and gradient of queries against documents: three matrix products.
 
     Args:
-        query: embeddings, fp32 or bf16, normalised where cosines are meant.
-        document: embeddings of the same type.
-        positive: column of each query's own positive.
+        tiles: the logits.
         function: (logits of positives [b], log-sum-exps of negatives [b], their rows) to losses [b], in float64 and
             differentiable; gradients of its own parameters are accumulated in them.
-        scale: turns similarities into logits; 1 / temperature.
         weight: of each query's loss in the sum that is differentiated.
-        doubtful: cells that are no certain negatives.
-        rows: the queries of this process; all by default.
-        block: queries in a tile; memory grows with block x d.
     """
-    tiles = _Tiles(query, document, positive, scale, doubtful, rows or slice(0, len(query)), block)
-    products = _Products.of(tiles)
+    products = Products.of(tiles)
     kept: list[tuple[Tensor, Tensor, Tensor]] = []
     for part, logits, own, value in tiles:
         top = logits.amax(1)
@@ -208,37 +88,23 @@ def one_way(
 
 @torch.no_grad()
 def both_ways(
-    query: Float[Tensor, "q e"],
-    document: Float[Tensor, "d e"],
-    positive: Int[Tensor, " q"],
+    tiles: Tiles,
     function: BothWays,
-    *,
-    scale: float,
     weight: Float[Tensor, " q"],
-    doubtful: Doubtful | None = None,
     team: Team = ALONE,
-    counts: list[int] | None = None,
-    block: int = 512,
+    counts: Sequence[int] | None = None,
 ) -> Gradient:
     """Loss and gradient of queries against documents and documents against queries: four matrix products.
 
     Args:
-        query: embeddings, fp32 or bf16, normalised where cosines are meant.
-        document: embeddings of the same type.
-        positive: column of each query's own positive.
+        tiles: the logits.
         function: (logits of positives [q], log-sum-exps of the rows' negatives [q], of the columns' [d]) to losses [q],
             in float64 and differentiable; gradients of its own parameters are accumulated in them.
-        scale: turns similarities into logits; 1 / temperature.
         weight: of each query's loss in the sum that is differentiated.
-        doubtful: cells that are no certain negatives.
         team: the processes that share the rows; they exchange q + 2 d numbers.
         counts: queries of each process, in order; all by default.
-        block: queries in a tile; memory grows with 2 x block x d.
     """
-    counts = counts or [len(query)]
-    first = sum(counts[: team.rank])
-    mine = slice(first, first + counts[team.rank])
-    tiles = _Tiles(query, document, positive, scale, doubtful, mine, block)
+    counts, mine = counts or [len(tiles.query)], tiles.rows
     value, rivals, hardest, columns = _sums(tiles, team)
     gathered = team.gather(torch.stack([value, rivals], 1), counts)
     at, facing, back = _leaf(gathered[:, 0]), _leaf(gathered[:, 1]), _leaf(columns)
@@ -248,7 +114,7 @@ def both_ways(
     assert at.grad is not None
     assert facing.grad is not None
     assert back.grad is not None
-    products = _Products.of(tiles)
+    products = Products.of(tiles)
     by_row, by_column, on_own = facing.grad[mine].float(), back.grad.float(), at.grad[mine].float()
     for part, gradient, own in _gradients(tiles, rivals, columns, by_row, by_column):
         gradient[own] = on_own[part]
@@ -256,7 +122,7 @@ def both_ways(
     return products.done(losses.detach()[mine], value, hardest)
 
 
-def _sums(tiles: _Tiles, team: Team) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _sums(tiles: Tiles, team: Team) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """First pass: own logits, rows' log-sum-exps, hardest negatives; columns' log-sum-exps over all processes."""
     documents = len(tiles.document)
     peak = torch.full((documents,), -math.inf, device=tiles.document.device)
@@ -307,7 +173,7 @@ def _lowest_peak(*peaks: Tensor) -> float:
 
 
 def _gradients(
-    tiles: _Tiles, rivals: Tensor, columns: Tensor, by_row: Tensor, by_column: Tensor
+    tiles: Tiles, rivals: Tensor, columns: Tensor, by_row: Tensor, by_column: Tensor
 ) -> Iterator[tuple[slice, Tensor, tuple[Tensor, Tensor]]]:
     """Second pass: the gradient of each block's logits, off the positives."""
     # exp(S - C_j) = exp(S - L_i) exp(L_i - m) exp(m - C_j): one exponential per cell and a product of two vectors,

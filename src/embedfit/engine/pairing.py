@@ -1,0 +1,58 @@
+"""`Pairing`: what belongs together in a batch, and which part of it this process holds.
+
+Axes: q queries and d documents of all processes.
+"""
+
+from __future__ import annotations
+
+__all__ = ["Pairing"]
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from embedfit.scores import Doubtful
+from embedfit.team import ALONE, Team
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Pairing:
+    """What belongs together in a batch.
+
+    Attributes:
+        positive: position among the documents of each query's own positive.
+        weight: how much each query counts in the mean.
+        doubtful: cells that are no certain negatives.
+        target: grade of each query with its own document (one to one); such pairs have no negatives.
+        queries: how many queries each process holds, in order of rank.
+        documents: how many documents each process holds, in order of rank.
+        team: the processes.
+    """
+
+    positive: Int[Tensor, " q"]
+    weight: Float[Tensor, " q"]
+    doubtful: Doubtful | None = None
+    target: Float[Tensor, " q"] | None = None
+    queries: Sequence[int]
+    documents: Sequence[int]
+    team: Team = ALONE
+
+    @property
+    def own_queries(self) -> slice:
+        """Those of this process."""
+        first = sum(self.queries[: self.team.rank])
+        return slice(first, first + self.queries[self.team.rank])
+
+    @property
+    def own_documents(self) -> slice:
+        """Those of this process."""
+        first = sum(self.documents[: self.team.rank])
+        return slice(first, first + self.documents[self.team.rank])
+
+    @property
+    def share(self) -> Float[Tensor, " q"]:
+        """Weights that sum to 1."""
+        return self.weight / self.weight.sum().clamp(min=torch.finfo(torch.float32).tiny)
