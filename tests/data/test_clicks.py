@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from embedfit.data import describe_binding, leakage, read, split
 from embedfit.data.audit import audit
-from embedfit.data.clicks import NEGATIVES, as_collections, as_pairs
+from embedfit.data.clicks import as_collections, as_pairs
 from embedfit.data.examples import examples
 from embedfit.errors import DataError
 from embedfit.pairs import Pairs, normalise
@@ -51,14 +51,14 @@ def test_pairs_of_a_log_equal_those_of_a_plain_loop(rows: list[tuple[str, str, s
         return
     columns = {"positions": _NAMES, "lists": ("session_id", "query", "document", "clicked"), "neither": _NAMES[1:]}
     log = _log(rows)
-    table = as_pairs(Pairs(kind="clicks", table=log.table.select(columns[known])))
+    table = as_pairs(Pairs(kind="clicks", table=log.table.select(columns[known])), negatives=4)
     clicks = Counter((normalise(q), normalise(d)) for _, q, d, _, c in rows if c)
     assert {(normalise(q), normalise(p)): w for q, p, w in table.select("query", "positive", "weight").rows()} == clicks
     over = _reference(rows, positions=known == "positions", lists=known != "neither")
     for row in table.rows(named=True):
         brought = [normalise(v) for c, v in row.items() if c.startswith("negative_") and v is not None]
         times = over[normalise(row["query"])]
-        assert brought == sorted(times, key=lambda d: (-times[d], d))[:NEGATIVES]
+        assert brought == sorted(times, key=lambda d: (-times[d], d))[:4]
 
 
 @settings(max_examples=20, deadline=None)
@@ -69,7 +69,7 @@ def test_negatives_do_not_depend_on_the_order_of_the_rows(rows: list[tuple[Any, 
     shuffled = random.sample(rows, len(rows))
 
     def brought(log: Pairs) -> set[tuple[Any, ...]]:
-        table = as_pairs(log)
+        table = as_pairs(log, negatives=2)
         return {tuple(v if v is None or isinstance(v, float) else normalise(v) for v in row) for row in table.rows()}
 
     assert brought(_log(rows)) == brought(_log(shuffled))
@@ -77,7 +77,7 @@ def test_negatives_do_not_depend_on_the_order_of_the_rows(rows: list[tuple[Any, 
 
 def test_only_what_stands_above_the_last_click_is_passed_over() -> None:
     rows = [("s", "q", d, i, int(d in "bd")) for i, d in enumerate("abcdef", 1)]
-    assert as_pairs(_log(rows)).rows() == [("q", "b", 1.0, "a", "c"), ("q", "d", 1.0, "a", "c")]
+    assert as_pairs(_log(rows), negatives=9).rows() == [("q", "b", 1.0, "a", "c"), ("q", "d", 1.0, "a", "c")]
 
 
 def test_examples_bring_weights_and_negatives_and_no_known_positive_among_them() -> None:
