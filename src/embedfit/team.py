@@ -14,6 +14,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -29,12 +30,10 @@ class Team:
     Attributes:
         rank: number of this process, from 0.
         size: how many there are.
-        group: process group; None for the default one.
     """
 
     rank: int = 0
     size: int = 1
-    group: Any = None
 
     @property
     def leads(self) -> bool:
@@ -44,13 +43,13 @@ class Team:
     @property
     def device(self) -> torch.device:
         """Where tensors must lie to be exchanged."""
-        nccl = self.size > 1 and dist.get_backend(self.group) == "nccl"
+        nccl = self.size > 1 and dist.get_backend() == "nccl"
         return torch.device("cuda", torch.cuda.current_device()) if nccl else torch.device("cpu")
 
     def sum(self, values: Tensor) -> Tensor:
         """Sum over all processes, in place."""
         if self.size > 1:
-            dist.all_reduce(values, op=dist.ReduceOp.SUM, group=self.group)
+            dist.all_reduce(values, op=dist.ReduceOp.SUM)
         return values
 
     def max(self, values: Tensor) -> Tensor:
@@ -58,7 +57,7 @@ class Team:
         if self.size == 1:
             return values
         values = values.clone()
-        dist.all_reduce(values, op=dist.ReduceOp.MAX, group=self.group)
+        dist.all_reduce(values, op=dist.ReduceOp.MAX)
         return values
 
     def gather(self, rows: Shaped[Tensor, "m *rest"], counts: Sequence[int]) -> Shaped[Tensor, "n *rest"]:
@@ -74,7 +73,7 @@ class Team:
         mine = rows.new_zeros((longest, *rows.shape[1:]))
         mine[: len(rows)] = rows
         out = rows.new_empty((self.size * longest, *rows.shape[1:]))
-        _call("all_gather_single", "all_gather_into_tensor")(out, mine, group=self.group)
+        _call("all_gather_single", "all_gather_into_tensor")(out, mine)
         if all(count == longest for count in counts):
             return out
         return torch.cat([part[:count] for part, count in zip(out.split(longest), counts, strict=True)])
@@ -94,13 +93,13 @@ class Team:
         for rank, part in enumerate(parts):
             padded[rank * longest : rank * longest + len(part)] = part
         out = rows.new_empty((longest, *rows.shape[1:]))
-        _call("reduce_scatter_single", "reduce_scatter_tensor")(out, padded, op=dist.ReduceOp.SUM, group=self.group)
+        _call("reduce_scatter_single", "reduce_scatter_tensor")(out, padded, op=dist.ReduceOp.SUM)
         return out[: counts[self.rank]]
 
     def copy(self, values: Tensor) -> Tensor:
         """What the first process holds, in place."""
         if self.size > 1:
-            dist.broadcast(values, src=0, group=self.group)
+            dist.broadcast(values, src=0)
         return values
 
     def any(self, flag: bool) -> bool:
@@ -114,13 +113,8 @@ class Team:
         if self.size == 1:
             return value
         said = [value]
-        dist.broadcast_object_list(said, src=0, group=self.group)
+        dist.broadcast_object_list(said, src=0)
         return said[0]
-
-    def wait(self) -> None:
-        """Until all processes have come here."""
-        if self.size > 1:
-            dist.barrier(group=self.group)
 
 
 def _call(name: str, before: str) -> Callable[..., Any]:
@@ -140,10 +134,11 @@ def joined() -> Iterator[Team]:
     """
     started = int(os.environ.get("WORLD_SIZE", "1")) > 1 and dist.is_available() and not dist.is_initialized()
     if started:
-        on_gpu = torch.cuda.is_available()
-        if on_gpu:
-            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-        dist.init_process_group("nccl" if on_gpu else "gloo")
+        place, gpus = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+        if place < gpus:
+            torch.cuda.set_device(place)
+        # gloo beside nccl, because the recipe may ask for the processor; and time for the first process to measure
+        dist.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo", timeout=timedelta(hours=12))
     try:
         yield team_of_this_process()
     finally:

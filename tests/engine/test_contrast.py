@@ -198,3 +198,19 @@ def test_a_loss_over_pairs_of_rows_is_not_torn_apart() -> None:
         contrast(query, document, CoSENT(0.1), graded, way="streamed")
     with pytest.raises(ValueError, match="stream it"):
         contrast(query, document, InfoNCE(0.1, label_smoothing=0.1), pairs, way="tiled")
+
+
+def test_a_column_without_cells_in_one_block_keeps_what_other_blocks_found() -> None:
+    # the last block is one row, whose only cell in the outlier's column is its own positive; all else lies 150 higher
+    g = torch.Generator().manual_seed(0)
+    query = torch.tensor([1.0, 0, 0, 0]) + 0.05 * torch.randn(8, 4, generator=g)
+    document = torch.tensor([1.0, 0, 0, 0]) + 0.05 * torch.randn(8, 4, generator=g)
+    document[7] = torch.tensor([-0.6, 0.8, 0, 0])
+    pairs = pairing(torch.arange(8), torch.ones(8), 8)
+    loss = Symmetric(InfoNCE(0.01))
+    losses, value, to_q, to_d = by_hand(query, document, loss, pairs)
+    found = contrast(query, document, loss, pairs, way="tiled")
+    assert found.value == pytest.approx(value, rel=1e-5)
+    assert near(found.losses, losses)
+    assert near(found.query, to_q, 1e-4)
+    assert near(found.document, to_d, 1e-4)

@@ -20,6 +20,11 @@ STEPS = {
     for job in ranks.JOBS
     for way in ("dense", "blocks")
     if way == "dense" or job not in ("cosine", "cosent")
+} | {
+    # micro-batches as large as the batch: all processes but one have nothing to embed
+    f"idle {job}/{way}": ("steps", {"job": job, "micro": 64, "way": way})
+    for job in ("pairs", "classes")
+    for way in ("dense", "blocks")
 }
 
 

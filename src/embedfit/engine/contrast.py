@@ -190,7 +190,7 @@ def _tiled(query: Tensor, document: Tensor, loss: Loss, pairing: Pairing) -> _Pa
         for gradient in _gradients(loss):  # every process has worked out all of `both`, and the sum below counts all
             gradient /= team.size
     else:
-        found = one_way(tiles, lambda at, rows, _: inner.of(at, rows), share)
+        found = one_way(tiles, inner.of, share)
     if scale.requires_grad:
         scale.backward(found.scale.to(scale))
     for gradient in _gradients(loss):

@@ -1,4 +1,4 @@
-"""Threads and precision of this machine."""
+"""What this machine offers: device, memory, threads, precision; and how a user interrupts it."""
 
 from __future__ import annotations
 
@@ -51,15 +51,23 @@ def memory_for(wanted: float | Literal["auto"], device: torch.device) -> float:
         return wanted * 1e9
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0] / 2
-    return min(psutil.virtual_memory().available, _container_room()) / 2
+    return min(psutil.virtual_memory().available, _container_room()) / 2 / processes_here()
 
 
 def _container_room(root: Path = Path("/sys/fs/cgroup")) -> float:
     """What a container's memory limit leaves; the machine's own figures do not know of it."""
     try:
-        return int((root / "memory.max").read_text()) - int((root / "memory.current").read_text())
+        limit, used = (int((root / name).read_text()) for name in ("memory.max", "memory.current"))
+        stat = dict(line.split() for line in (root / "memory.stat").read_text().splitlines())
     except (OSError, ValueError):  # no container, no limit ("max")
         return math.inf
+    cache = int(stat.get("inactive_file", 0)) + int(stat.get("active_file", 0))  # given back when it is wanted
+    return max(0, limit - used + cache)
+
+
+def processes_here() -> int:
+    """Processes of this run on this machine, as torchrun and its like tell them."""
+    return max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 def threads_for(family: FamilyName) -> int:
@@ -70,7 +78,8 @@ def threads_for(family: FamilyName) -> int:
     """
     if family == "bag":
         return 1
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return max(1, cores // processes_here())
 
 
 def precision_for(

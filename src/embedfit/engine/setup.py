@@ -72,6 +72,8 @@ def prepare(train_pairs: Pairs, recipe: Recipe, towers: TwoTower | None = None) 
     _check_towers(recipe, towers, data)
     threads = recipe.run.threads or threads_for(family_name)
     device = device_for(recipe.run.device)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # whose generator dropout draws from
     precision = precision_for(recipe.run.precision, family_name, device)
     team = team_of_this_process()
 
@@ -82,11 +84,12 @@ def prepare(train_pairs: Pairs, recipe: Recipe, towers: TwoTower | None = None) 
     if data.catalogue:
         means = class_means(towers, data, query_tokens)
         towers = TwoTower(towers.query, Prototypes.from_means(data.document_texts, means, parts=towers.query.parts))
+        share(towers.to(device), team)  # sums may round differently on another machine
     document_tokens = cached_tokens(towers.document, data.document_texts)
 
     loss = make_loss(chosen, symmetric=not data.catalogue).to(device)
     objective = Objective(
-        model=towers.to(device),
+        model=towers,
         loss=loss,
         known=None if data.target is not None else Known(*_known(data)).to(device),
         precision=precision,

@@ -36,7 +36,7 @@ ONE_EXP = 50.0  # spread of the peaks, so that exp(-30) beside each peak is stil
 
 NEAR = 20.0  # distance from their mean up to which log-sum-exps of rows and columns may share an exponential
 
-OneWay = Callable[[Tensor, Tensor, slice], Tensor]
+OneWay = Callable[[Tensor, Tensor], Tensor]
 BothWays = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
@@ -57,12 +57,12 @@ def one_way(tiles: Tiles, function: OneWay, weight: Float[Tensor, " q"]) -> Grad
 
     Args:
         tiles: the logits.
-        function: (logits of positives [b], log-sum-exps of negatives [b], their rows) to losses [b], in float64 and
-            differentiable; gradients of its own parameters are accumulated in them.
+        function: (logits of positives [b], log-sum-exps of negatives [b]) to losses [b], in float64 and differentiable;
+            gradients of its own parameters are accumulated in them.
         weight: of each query's loss in the sum that is differentiated.
     """
     products = Products.of(tiles)
-    kept: list[tuple[Tensor, Tensor, Tensor]] = []
+    kept: list[Tensor] = []
     for part, logits, own, value in tiles:
         top = logits.amax(1)
         logits.sub_(top.clamp(min=NONE)[:, None]).exp_()
@@ -70,7 +70,7 @@ def one_way(tiles: Tiles, function: OneWay, weight: Float[Tensor, " q"]) -> Grad
         at, rivals = _leaf(value), _leaf((top + total.log()).clamp(min=NONE))
         where = slice(tiles.rows.start + part.start, tiles.rows.start + part.stop)
         with torch.enable_grad():
-            losses = function(at, rivals, where)
+            losses = function(at, rivals)
             _derivatives(losses, weight[where], [at, rivals])
         assert rivals.grad is not None
         assert at.grad is not None
@@ -78,12 +78,8 @@ def one_way(tiles: Tiles, function: OneWay, weight: Float[Tensor, " q"]) -> Grad
         logits.mul_((rivals.grad.float() / total.clamp(min=1e-30))[:, None])
         logits[own] = at.grad.float()
         products.add(part, logits)
-        kept.append((losses.detach(), value, top))
-    if not kept:
-        nothing = query.new_zeros(0, dtype=torch.float32)
-        return products.done(nothing.double(), nothing, nothing)
-    losses, value, top = (torch.cat(parts) for parts in zip(*kept, strict=True))
-    return products.done(losses, value, top)
+        kept.append(losses.detach())
+    return products.done(torch.cat(kept) if kept else weight.new_zeros(0))  # a process may have no query
 
 
 @torch.no_grad()
@@ -105,7 +101,7 @@ def both_ways(
         counts: queries of each process, in order; all by default.
     """
     counts, mine = counts or [len(tiles.query)], tiles.rows
-    value, rivals, hardest, columns = _sums(tiles, team)
+    value, rivals, columns = _sums(tiles, team)
     gathered = team.gather(torch.stack([value, rivals], 1), counts)
     at, facing, back = _leaf(gathered[:, 0]), _leaf(gathered[:, 1]), _leaf(columns)
     with torch.enable_grad():
@@ -119,31 +115,31 @@ def both_ways(
     for part, gradient, own in _gradients(tiles, rivals, columns, by_row, by_column):
         gradient[own] = on_own[part]
         products.add(part, gradient)
-    return products.done(losses.detach()[mine], value, hardest)
+    return products.done(losses.detach()[mine])
 
 
-def _sums(tiles: Tiles, team: Team) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """First pass: own logits, rows' log-sum-exps, hardest negatives; columns' log-sum-exps over all processes."""
+def _sums(tiles: Tiles, team: Team) -> tuple[Tensor, Tensor, Tensor]:
+    """First pass: own logits, rows' log-sum-exps; columns' log-sum-exps over all processes."""
     documents = len(tiles.document)
     peak = torch.full((documents,), -math.inf, device=tiles.document.device)
     total = torch.zeros_like(peak)
     lowest = -float(_longest(tiles.query) * _longest(tiles.document)) * tiles.scale
-    kept: list[tuple[Tensor, Tensor, Tensor]] = []
+    kept: list[tuple[Tensor, Tensor]] = []
     for _, logits, _, value in tiles:
         top = logits.amax(1)
         rows, there, sums = _both_sums(logits, top, lowest)
         new = torch.maximum(peak, there)
         total = total * (peak - new).exp() + sums * (there - new).exp()
         peak = new
-        kept.append((value, rows.clamp(min=NONE), top))
+        kept.append((value, rows.clamp(min=NONE)))
     everywhere = team.max(peak)
     total = team.sum(total * (peak - everywhere.clamp(min=NONE)).exp())
     columns = (everywhere + total.log()).clamp(min=NONE)
     if not kept:
         nothing = peak.new_zeros(0)
-        return nothing, nothing, nothing, columns
-    value, rows, top = (torch.cat(parts) for parts in zip(*kept, strict=True))
-    return value, rows, top, columns
+        return nothing, nothing, columns
+    value, rows = (torch.cat(parts) for parts in zip(*kept, strict=True))
+    return value, rows, columns
 
 
 def _longest(embedding: Tensor) -> Tensor:
@@ -161,7 +157,10 @@ def _both_sums(logits: Tensor, top: Tensor, lowest: float) -> tuple[Tensor, Tens
         return top, torch.full_like(logits[0], NONE), torch.zeros_like(logits[0])
     if high - lowest < REACH or high - _lowest_peak(top, logits.amax(0)) < ONE_EXP:
         weights = logits.sub_(high).exp_()
-        return weights.sum(1).log_().add_(high), torch.full_like(logits[0], high), weights.sum(0)
+        sums = weights.sum(0)
+        # a column without any cell here must not set a peak: it would drown what other blocks found in it
+        there = torch.where(sums > 0, high, NONE)
+        return weights.sum(1).log_().add_(high), there, sums
     there = logits.amax(0).clamp(min=NONE)
     return torch.logsumexp(logits, 1), there, logits.sub_(there).exp_().sum(0)
 

@@ -27,16 +27,12 @@ class Gradient:
         query: gradient of the weighted sum of the losses by the queries of this process, fp32.
         document: this process's part of the gradient by all documents, fp32.
         scale: this process's part of the gradient by the scale.
-        positive: logits of this process's positives.
-        hardest: highest logit among the certain negatives of each query; -inf where there is none.
     """
 
     losses: Float[Tensor, " q"]
     query: Float[Tensor, "q e"]
     document: Float[Tensor, "d e"]
     scale: Float[Tensor, ""]
-    positive: Float[Tensor, " q"]
-    hardest: Float[Tensor, " q"]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -44,8 +40,8 @@ class Tiles:
     """The matrix of logits, a block of rows at a time.
 
     Attributes:
-        query: embeddings of all queries, fp32 or bf16, normalised where cosines are meant.
-        document: embeddings of all documents, of the same type.
+        query: embeddings of all queries, fp32, normalised where cosines are meant.
+        document: embeddings of all documents.
         positive: column of each query's own positive.
         scale: turns similarities into logits; 1 / temperature.
         rows: the queries of this process.
@@ -66,7 +62,7 @@ class Tiles:
 
         The logits lie in a buffer that the next block overwrites.
         """
-        across = self.document.float().T
+        across = self.document.T
         count = self.rows.stop - self.rows.start
         block = min(self.block, max(1, count))
         buffer = across.new_empty(block, across.shape[1])
@@ -75,7 +71,7 @@ class Tiles:
             stop = min(start + block, count)
             first, last = self.rows.start + start, self.rows.start + stop
             logits = buffer[: stop - start]
-            torch.mm(self.query[first:last].float() * self.scale, across, out=logits)
+            torch.mm(self.query[first:last] * self.scale, across, out=logits)
             own = (number[: stop - start], self.positive[first:last])
             value = logits[own].clone()
             if self.doubtful is not None:
@@ -86,10 +82,7 @@ class Tiles:
 
 @dataclass(slots=True, eq=False)
 class Products:
-    """The two products that turn gradients of logits into gradients of embeddings.
-
-    bf16 embeddings are multiplied in bf16: what comes out is rounded to bf16 by their own backward pass anyway.
-    """
+    """The two products that turn gradients of logits into gradients of embeddings."""
 
     tiles: Tiles
     query: Tensor
@@ -110,23 +103,16 @@ class Products:
         """Take in the gradient of a block's logits."""
         first = self.tiles.rows.start
         query = self.tiles.query[first + block.start : first + block.stop]
-        if self.tiles.document.dtype == torch.bfloat16:
-            low = gradient.bfloat16()
-            self.query[block] = low @ self.tiles.document
-            self.document += low.T @ query
-        else:
-            torch.mm(gradient, self.tiles.document, out=self.query[block])
-            self.document.addmm_(gradient.T, query)
+        torch.mm(gradient, self.tiles.document, out=self.query[block])
+        self.document.addmm_(gradient.T, query)
 
-    def done(self, losses: Tensor, positive: Tensor, hardest: Tensor) -> Gradient:
+    def done(self, losses: Tensor) -> Gradient:
         """The whole, once every block has been taken in."""
-        own = self.tiles.query[self.tiles.rows].float()
+        own = self.tiles.query[self.tiles.rows]
         scale = (own * self.query).sum(dtype=torch.float64).float()
         return Gradient(
             losses=losses,
             query=self.query.mul_(self.tiles.scale),
             document=self.document.mul_(self.tiles.scale),
             scale=scale,
-            positive=positive,
-            hardest=hardest,
         )
