@@ -102,10 +102,10 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
         "from scratch (mean, range)",
         "with TF-IDF",
         "wanted",
-        "s",
+        "CPU-s",
         "MiniLM",
         "wanted",
-        "s",
+        "CPU-s",
     ]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for cell in CELLS:
@@ -148,7 +148,7 @@ def _fused(rows: Sequence[Mapping[str, Any]], metric: str) -> str:
 
 
 def _seconds(rows: Sequence[Mapping[str, Any]]) -> str:
-    return f"{mean(r['seconds'] for r in rows):.0f}" if rows else ""
+    return f"{mean(r['cpu_seconds'] for r in rows):.0f}" if rows else ""
 
 
 def main() -> None:
