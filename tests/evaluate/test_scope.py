@@ -34,6 +34,14 @@ def test_with_enough_queries_without_an_answer_the_threshold_stands_between_them
     assert found.refused == pytest.approx(1.0, abs=0.2)
 
 
+def test_refusing_costs_a_tenth_of_the_right_answers_at_most() -> None:
+    # all but every fifth right answer lies among the queries without an answer
+    right = np.concatenate([np.linspace(0.0, 0.5, 80), np.linspace(0.8, 0.9, 20)])
+    found = refusal(answered(right, np.empty(0)), np.linspace(0.0, 0.6, 400))
+    assert found is not None
+    assert float((right >= found.threshold).mean()) == pytest.approx(0.9, abs=0.011)
+
+
 def test_with_few_or_none_it_keeps_the_right_answers_as_without_them() -> None:
     given = answered(np.linspace(0.3, 0.9, 100), np.linspace(0.2, 0.5, 30))
     alone = refusal(given, np.empty(0))

@@ -28,7 +28,7 @@ from embedfit.recipe import Recipe, from_toml, patch
 SEARCHES = (
     "the battery will not go above 80 percent any more",
     "还没发货，我不想要了怎么办",
-    "what is the capital of Australia",
+    "how do I bake sourdough bread",
 )
 LANGUAGES = {"en": "English", "zh": "Chinese"}
 

@@ -74,6 +74,8 @@ def out_of_scope(
 
 ENOUGH = 20
 """Out-of-scope queries that a threshold is chosen with; fewer say little of what will come."""
+DEAREST = 0.9
+"""Share of the right answers that refusing must leave, however many out-of-scope queries it would refuse."""
 _BLOCK = 256  # queries whose scores are held at once
 
 
@@ -96,8 +98,9 @@ def refusal(given: Answers, outside: Float[np.ndarray, " m"], *, seed: int = 0) 
     """Choose a threshold on held-out queries, and measure it on queries it was not chosen on.
 
     With `ENOUGH` out-of-scope queries the threshold is the one that best tells them from the queries answered rightly
-    ("separate" of `rejection_threshold`), else the one that keeps 97 % of the right answers ("keep"). Both shares are
-    cross-fitted: each half of the queries is measured with the threshold of the other half.
+    ("separate" of `rejection_threshold`) and costs a tenth of these at most, else the one that keeps 97 % of the right
+    answers ("keep"). Both shares are cross-fitted: each half of the queries is measured with the threshold of the
+    other half.
 
     Args:
         given: answers to the held-out queries.
@@ -166,4 +169,6 @@ def _chosen(given: Answers, outside: Float[np.ndarray, " m"], objective: Rejecti
         predicted=np.concatenate([given.predicted, none]),
         label=np.concatenate([given.label, none]),
     )
-    return rejection_threshold(both, objective)
+    right = np.sort(given.score[given.right()])
+    dearest = right[int((1 - DEAREST) * right.size)]  # a score at the threshold is answered
+    return min(rejection_threshold(both, objective), float(dearest))
