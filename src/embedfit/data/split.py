@@ -194,4 +194,4 @@ def held_out_size(rows: int) -> float:
     500 rows know an accuracy of .9 to +-.026, which is enough to choose a step and a threshold by; all further rows are
     worth more to training. Of very many rows a hundredth is nothing to training, and makes the figure exact.
     """
-    return 0.1 if rows <= 5_000 else max(500, rows // 100)
+    return 0.1 if rows <= 5_000 else float(max(500, rows // 100))
