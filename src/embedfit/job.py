@@ -29,6 +29,7 @@ from embedfit.data.split import held_out_size
 from embedfit.data.texts import read_texts
 from embedfit.doctor import diagnose
 from embedfit.engine.fit import Setup, check_resumable, fit, prepare
+from embedfit.engine.loop import Slack
 from embedfit.errors import DataError, RunError
 from embedfit.evaluate import Evaluation, main_metric
 from embedfit.evaluate import catalogue as catalogues
@@ -150,18 +151,18 @@ def train(
         DataError, ModelError, RecipeError, NonFiniteLossError: see there.
     """
     team = team_of_this_process()
+    rows = replace(rows, train=without_label_texts(rows.train), dev=rows.dev and without_label_texts(rows.dev))
     if not team.leads:
         return _follow(rows, recipe, folder, team, towers=towers, resume=resume)
     watcher = watcher or Silent()
     began = time.perf_counter()
     open_folder(folder, resume=resume)
-    rows = replace(rows, train=without_label_texts(rows.train), dev=rows.dev and without_label_texts(rows.dev))
     setup = prepare(rows.train, recipe, towers)
     seen = audited(rows, setup)
     for line in [*worth_saying(seen), *([f"no held-out metric: {rows.note}"] if rows.note else [])]:
         watcher.say(line)
     metric = main_metric(rows.train.kind)
-    light = None if rows.dev is None else lighter(rows.dev, seed=recipe.optim.seed)
+    light, slack = _light(rows, recipe)
     quick = quick_keys(setup.objective.model, rows.train)
     lexical = None if light is None else lexical_value(light, rows.train, quick[0])
     watcher.begin(setup, metric, lexical)
@@ -173,7 +174,6 @@ def train(
     def held_out(model: TwoTower) -> Mapping[str, float]:
         return {} if light is None else _readings(model, light, rows.train, quick)
 
-    slack = None if light is None else standard_error(metric, len(light))
     fitted = fit(
         setup, folder=folder, measure=held_out, progress=watcher.step, slack=slack, resume=resume, held_out=measured_on
     )
@@ -201,6 +201,12 @@ def train(
     return team.tell(run), model
 
 
+def _light(rows: Rows, recipe: Recipe) -> tuple[Pairs | None, Slack | None]:
+    """Held-out rows as they are measured while training goes on, and how far their metric moves by chance."""
+    light = None if rows.dev is None else lighter(rows.dev, seed=recipe.optim.seed)
+    return light, None if light is None else standard_error(main_metric(rows.train.kind), len(light))
+
+
 def _readings(model: TwoTower, dev: Pairs, known: Pairs, quick: tuple[Keys | None, How]) -> Mapping[str, float]:
     """What is read on held-out rows while training goes on; the first decides."""
     values = evaluate_bare(*encoders(model), dev, known=known, keys=quick[0], how=quick[1]).values
@@ -212,10 +218,8 @@ def _follow(
     rows: Rows, recipe: Recipe, folder: Path, team: Team, *, towers: TwoTower | None, resume: bool
 ) -> tuple[Run, TwoTower]:
     """What a process does that does not lead: it trains along; the first one measures, writes and speaks."""
-    rows = replace(rows, train=without_label_texts(rows.train), dev=rows.dev and without_label_texts(rows.dev))
     setup = prepare(rows.train, recipe, towers)
-    light = None if rows.dev is None else lighter(rows.dev, seed=recipe.optim.seed)
-    slack = None if light is None else standard_error(main_metric(rows.train.kind), len(light))
+    _, slack = _light(rows, recipe)
     fitted = fit(setup, folder=folder, measure=lambda model: {}, progress=Silent().step, slack=slack, resume=resume)
     return team.tell(None), fitted.model
 

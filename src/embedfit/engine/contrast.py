@@ -179,7 +179,7 @@ def _tiled(query: Tensor, document: Tensor, loss: Loss, pairing: Pairing) -> _Pa
         block=BLOCK,
     )
     if isinstance(loss, Symmetric):
-        owners = torch.bincount(positive, minlength=len(document)).clamp(min=1).double()
+        owners = _owners(pairing, len(document)).double()
 
         def both(at: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
             each = inner.of(at, columns[positive])  # of a document's several queries each faces its negatives alone

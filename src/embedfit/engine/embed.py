@@ -174,9 +174,8 @@ class Side:
                 _compact(self.tower)
 
     def _embedded(self, i: int, tokens: Tokens) -> Tensor:
-        cast = torch.autocast(
-            tokens.ids.device.type, dtype=self.precision, enabled=self.precision != torch.float32, cache_enabled=True
-        )
+        low = self.precision != torch.float32
+        cast = torch.autocast(tokens.ids.device.type, dtype=self.precision, enabled=low)
         if self.seed is None:
             with cast:
                 return self.tower(tokens).float()

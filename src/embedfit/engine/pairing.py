@@ -43,14 +43,16 @@ class Pairing:
     @property
     def own_queries(self) -> slice:
         """Those of this process."""
-        first = sum(self.queries[: self.team.rank])
-        return slice(first, first + self.queries[self.team.rank])
+        return self._own(self.queries)
 
     @property
     def own_documents(self) -> slice:
         """Those of this process."""
-        first = sum(self.documents[: self.team.rank])
-        return slice(first, first + self.documents[self.team.rank])
+        return self._own(self.documents)
+
+    def _own(self, counts: Sequence[int]) -> slice:
+        first = sum(counts[: self.team.rank])
+        return slice(first, first + counts[self.team.rank])
 
     @property
     def share(self) -> Float[Tensor, " q"]:

@@ -47,7 +47,7 @@ class Objective:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """What a probe may see of one training step; all tensors are detached and cover all processes.
+    """What a probe may see of one training step; all tensors are detached, and all but the losses cover all processes.
 
     Attributes:
         number: counted from 0.
@@ -81,14 +81,11 @@ def train_step(objective: Objective, batch: Batch, *, number: int, seed: int = 0
         NonFiniteLossError: the loss is NaN or infinite; no gradient has been computed and the weights are untouched.
     """
     batch, queries, documents, pairing = _divided(objective, batch, (seed, number))
-    team = objective.team
-    query = team.gather(queries.forward(), pairing.queries)
-    document = team.gather(documents.forward(), pairing.documents)
-    found = contrast(query, document, objective.loss, pairing, parts=objective.model.query.parts)
+    query, document, found = _forward(objective, queries, documents, pairing)
     _check_finite(found, objective, pairing, batch, query, number)
     queries.backward(found.query)
     documents.backward(found.document)
-    sum_gradients(objective.model, team)
+    sum_gradients(objective.model, objective.team)
     return Step(
         number=number,
         batch=batch,
@@ -108,13 +105,18 @@ def loss_of(objective: Objective, batch: Batch) -> float:
     learned = {p: p.grad for p in objective.loss.parameters()}
     try:
         _, queries, documents, pairing = _divided(objective, batch, None)
-        query = objective.team.gather(queries.forward(), pairing.queries)
-        document = objective.team.gather(documents.forward(), pairing.documents)
-        return contrast(query, document, objective.loss, pairing, parts=objective.model.query.parts).value
+        return _forward(objective, queries, documents, pairing)[2].value
     finally:
         objective.model.train(was)
         for p, gradient in learned.items():
             p.grad = gradient
+
+
+def _forward(objective: Objective, queries: Side, documents: Side, pairing: Pairing) -> tuple[Tensor, Tensor, Contrast]:
+    """Embeddings of all processes, and their loss with its gradient by those of this process."""
+    query = objective.team.gather(queries.forward(), pairing.queries)
+    document = objective.team.gather(documents.forward(), pairing.documents)
+    return query, document, contrast(query, document, objective.loss, pairing, parts=objective.model.query.parts)
 
 
 def _divided(objective: Objective, batch: Batch, seed: tuple[int, int] | None) -> tuple[Batch, Side, Side, Pairing]:
