@@ -1,0 +1,115 @@
+"""The settings themselves, section by section: default, range and one-line description of each."""
+
+from __future__ import annotations
+
+__all__ = ["Auto", "DataSection", "LossSection", "ModelSection", "OptimSection", "Recipe", "RunSection", "Section"]
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from embedfit.recipe.duration import DurationText, SomeText, WholeText
+
+Auto = Literal["auto"]
+Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Section(BaseModel):
+    """What every section is: frozen, closed, and checked."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+
+
+class DataSection(Section):
+    """Where the rows come from and how they are divided."""
+
+    files: tuple[str, ...] = Field((), description="files, folders or globs with the training rows")
+    kind: Literal["auto", "pairs", "classes", "graded", "clicks", "collection"] = Field(
+        "auto", description="what a row is"
+    )
+    columns: dict[str, str] = Field({}, description="role = column, where names alone do not say it")
+    encoding: str = Field("utf-8", description="of text files")
+    dev: Annotated[float, Field(ge=0)] | Auto = Field(
+        "auto", description="rows held out: a share below 1, or a number; auto: a tenth, of many 500 or 1 %"
+    )
+    dev_files: tuple[str, ...] = Field((), description="held-out rows from files of their own instead")
+    out_of_scope: tuple[str, ...] = Field(
+        (), description="files with texts that have no answer, to choose the threshold with"
+    )
+    on_bad_rows: Literal["error", "skip"] = Field("error", description="skip: leave broken rows out, and list them")
+
+
+class ModelSection(Section):
+    """The towers."""
+
+    kind: str = Field(
+        "auto", description="static, gru, lstm, ngram, transformer, or a path or name of a pretrained encoder"
+    )
+    shared: bool = Field(True, description="one tower for queries and documents; false: two")
+    dimension: Count | Auto = Field("auto", description="size of an embedding (from-scratch towers)")
+    vocabulary: Count | Auto = Field("auto", description="sub-words learned from the data, at most")
+    layers: Annotated[int, Field(ge=0)] | Auto = Field(
+        "auto", description="layers of gru, lstm, transformer; residual blocks of static; parts of ngram"
+    )
+    dropout: Share | Auto = Field("auto", description="dropout of the tower")
+    max_tokens: Count | Auto = Field("auto", description="longer texts are cut here")
+
+
+class LossSection(Section):
+    """What training asks for."""
+
+    kind: Literal["auto", "infonce", "prototypes", "cosent", "cosine"] = Field("auto", description="the objective")
+    temperature: Annotated[float, Field(gt=0)] | Auto = Field(
+        "auto", description="auto: from the number of candidates (floor below 5 % of chance)"
+    )
+    margin: float = Field(0.0, ge=0, lt=2, description="additive margin on the positive's cosine (infonce, prototypes)")
+    label_smoothing: Share | Auto = Field("auto", description="share of the target given to all candidates alike")
+
+
+class OptimSection(Section):
+    """How the weights move."""
+
+    learning_rate: Annotated[float, Field(ge=0)] | Auto = Field(
+        "auto", description="auto: by a learning-rate test on the data"
+    )
+    batch_size: Count | Auto = Field("auto", description="queries in one step")
+    length: WholeText | Auto = Field("auto", description="how long to train at most")
+    warmup: DurationText = Field("6%", description="linear rise of the learning rate")
+    schedule: Literal["cosine", "linear", "constant"] = Field(
+        "cosine", description="fall of the learning rate after warmup"
+    )
+    weight_decay: float = Field(0.01, ge=0, description="AdamW, on weight matrices only")
+    max_gradient_norm: float = Field(1.0, gt=0, description="longer gradients are shortened")
+    average: Annotated[float, Field(ge=0, le=1)] | Auto = Field(
+        "auto", description="moving average of the weights: share of the run it looks back; 0: none"
+    )
+    patience: int = Field(5, ge=1, description="evaluations without a better held-out metric before training stops")
+    seed: int = Field(0, description="initialisation, order of the rows, dropout")
+
+
+class RunSection(Section):
+    """Housekeeping."""
+
+    evaluate_every: SomeText | Auto = Field("auto", description="how often the held-out metric is measured")
+    checkpoint_every: SomeText | Auto = Field("auto", description="how often a resumable checkpoint is written")
+    threads: int = Field(0, ge=0, description="CPU threads; 0: one for static and ngram, all cores for the others")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="arithmetic of the towers; scores and loss are fp32"
+    )
+    device: str = Field(
+        "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto: a GPU where there is one; or cpu, cuda, cuda:1"
+    )
+    memory_gb: Annotated[float, Field(gt=0)] | Auto = Field(
+        "auto", description="what activations may take; a batch that needs more is embedded in parts, part of it twice"
+    )
+
+
+class Recipe(Section):
+    """Every setting of a run."""
+
+    data: DataSection = DataSection()
+    model: ModelSection = ModelSection()
+    loss: LossSection = LossSection()
+    optim: OptimSection = OptimSection()
+    run: RunSection = RunSection()
