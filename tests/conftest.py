@@ -10,8 +10,11 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import pytest
 import torch
+from hypothesis import settings
 
 torch.set_num_threads(1)
+settings.register_profile("embedfit", deadline=None)  # how long an example takes says more about the machine
+settings.load_profile("embedfit")
 
 
 def _data() -> Path:

@@ -139,7 +139,7 @@ numbers = st.floats(allow_nan=True, allow_infinity=True)
 values = st.recursive(numbers | st.text() | st.none(), lambda x: st.lists(x) | st.dictionaries(st.text(), x))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(values)
 def test_what_is_written_is_always_json_and_only_infinities_and_nan_are_lost(value: object) -> None:
     import tempfile

@@ -11,7 +11,7 @@ def cluster(ranks: int) -> Cluster:
     return Cluster(ranks=ranks, per_machine=2, inside=100.0, between=10.0, latency=0.5)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.integers(0, 50), min_size=2, max_size=9))
 def test_every_rank_sends_and_receives_what_the_closed_formulas_say(blocks: list[int]):
     ranks, total = len(blocks), sum(blocks)

@@ -18,6 +18,16 @@ import embedfit as ef
 STEPS = 60
 
 
+def _output(launcher: subprocess.Popen[str]) -> str:
+    """What a launcher and its processes say until they end; one that hangs is ended and fails the test."""
+    try:
+        return launcher.communicate(timeout=240)[0]
+    except subprocess.TimeoutExpired:
+        for process in [*psutil.Process(launcher.pid).children(recursive=True), launcher]:
+            process.kill()
+        pytest.fail(f"still running after 240 seconds:\n{launcher.communicate()[0][-3000:]}")
+
+
 @pytest.mark.slow
 def test_a_run_of_two_processes_survives_the_death_of_one(tmp_path: Path) -> None:
     out = tmp_path / "run"
@@ -43,7 +53,7 @@ def test_a_run_of_two_processes_survives_the_death_of_one(tmp_path: Path) -> Non
     victims = [w for w in workers if w.environ().get("RANK") == "1"]
     for victim in victims:
         victim.send_signal(signal.SIGKILL)
-    said = launcher.communicate(timeout=400)[0]
+    said = _output(launcher)
     assert launcher.returncode == 0, said[-3000:]
     assert victims, "the run was over before a process could be killed"
     steps = [json.loads(line)["step"] for line in (out / "history.jsonl").read_text().splitlines()]

@@ -64,7 +64,7 @@ def _demo() -> Pairs:
 _TEXT = st.sampled_from(["a", "A", "a.", "b", "ｂ", "c c", "c  c", "發票", "1", "", "!?"])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(_TEXT, st.sampled_from(["x", "y", "z"])), min_size=1, max_size=30))
 def test_counts_of_classes_equal_those_of_a_plain_loop(rows: list[tuple[str, str]]) -> None:
     facts = audit(_classes(rows)).facts
@@ -86,7 +86,7 @@ def test_counts_of_classes_equal_those_of_a_plain_loop(rows: list[tuple[str, str
     assert facts["data.texts_without_letters"] == sum(not any(c.isalpha() for c in text) for text, _ in rows)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(_TEXT, _TEXT), min_size=2, max_size=20))
 def test_false_negatives_of_pairs_equal_those_of_a_plain_loop(rows: list[tuple[str, str]]) -> None:
     facts = audit(_pairs(rows)).facts
@@ -379,7 +379,7 @@ def test_banking77_facts_are_those_of_its_page(real_data: Path) -> None:
 # --- large tables --------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(_TEXT, st.sampled_from(["x", "X", "y"])), min_size=1, max_size=40), st.integers(1, 40))
 def test_repeats_are_the_same_rows_whether_found_among_the_first_rows_or_beyond(
     rows: list[tuple[str, str]], ahead: int

@@ -44,7 +44,7 @@ def _reference(rows: list[tuple[str, str, str, int, int]], *, positions: bool, l
     return over
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(_ROW, min_size=1, max_size=25), st.sampled_from(["positions", "lists", "neither"]))
 def test_pairs_of_a_log_equal_those_of_a_plain_loop(rows: list[tuple[str, str, str, int, int]], known: str) -> None:
     if not any(row[4] for row in rows):
@@ -61,7 +61,7 @@ def test_pairs_of_a_log_equal_those_of_a_plain_loop(rows: list[tuple[str, str, s
         assert brought == sorted(times, key=lambda d: (-times[d], d))[:4]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(_ROW, min_size=1, max_size=25, unique=True), st.randoms(use_true_random=False))
 def test_negatives_do_not_depend_on_the_order_of_the_rows(rows: list[tuple[Any, ...]], random: Any) -> None:
     if not any(row[4] for row in rows):
@@ -205,7 +205,7 @@ def test_as_collections_clicked_is_relevant_and_all_that_was_shown_is_a_candidat
 # --- audit ---------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(_ROW, min_size=1, max_size=30))
 def test_audit_of_a_log_equals_counts_of_a_plain_loop(rows: list[tuple[str, str, str, int, int]]) -> None:
     found = audit(_log(rows))

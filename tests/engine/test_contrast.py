@@ -85,7 +85,7 @@ def losses_of(temperature: float) -> dict[str, Loss]:
     }
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     seed=st.integers(0, 10_000),
     q=st.integers(1, 30),

@@ -38,7 +38,7 @@ def balanced(a: Answers, threshold: float) -> float:
     return (got["in_scope_accuracy"] + got["oos_recall"]) / 2
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(SCORED)
 def test_no_threshold_is_better_than_the_chosen_one(rows):
     a = answers(rows)
@@ -56,7 +56,7 @@ def separated(a: Answers, threshold: float) -> float:
     return float(kept + (a.score[a.label < 0] < threshold).mean()) / 2
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(SCORED)
 def test_no_threshold_separates_right_answers_from_queries_without_one_better_than_the_chosen_one(rows):
     a = answers(rows)
@@ -74,7 +74,7 @@ def test_separating_does_not_silence_a_weak_model_and_balancing_does():
     assert rejection_threshold(a, "separate") < 3 < rejection_threshold(a, "balanced")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.tuples(st.integers(0, 6), st.booleans()), min_size=1, max_size=25).filter(
         lambda r: any(s for _, s in r)
@@ -87,7 +87,7 @@ def test_no_threshold_on_pairs_is_better_than_the_chosen_one(rows):
         assert got == pytest.approx(max(pair_decision(score, same, t)[objective] for t in cuts(score)))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(SCORED, st.sampled_from([0.3, 0.5, 0.9]))
 def test_the_precision_asked_for_is_kept_with_the_most_answers(rows, precision):
     a = answers(rows)
@@ -174,7 +174,7 @@ def test_pairs_none_of_which_is_the_same_are_an_error():
         pair_decision(np.array([0.1, 0.2]), np.array([False, False]), 0.15)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rows=st.lists(st.tuples(st.integers(0, 6), st.integers(0, 2), st.integers(-1, 2)), min_size=1, max_size=40))
 def test_the_threshold_that_keeps_right_answers_is_the_highest_that_does(rows):
     a = answers(rows)

@@ -31,7 +31,7 @@ def crowds(draw):
     return query, document, draw(st.integers(1, 130))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(crowds())
 def test_the_best_are_found_whatever_float32_products_would_say(case):
     query, document, k = case
@@ -84,7 +84,7 @@ def test_several_threads_find_the_same_and_leave_those_of_torch_and_faiss_as_the
         assert part.tolist() == expected.tolist()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(crowds(), st.lists(st.integers(1, 30), min_size=120, max_size=120))
 def test_owners_are_found_by_the_best_of_their_rows(case, sizes):
     query, row, k = case

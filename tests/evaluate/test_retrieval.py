@@ -99,7 +99,7 @@ def grouped(draw):
     return unit(rng.normal(size=(3, 4))), key, np.repeat(np.arange(len(sizes)), sizes)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(grouped(), st.sampled_from(["blend", "max", "centroid", "top2"]), st.booleans())
 def test_several_keys_of_a_candidate_become_one_score_as_a_loop_would_have_it(case, how, as_sparse):
     query, key, owner = case
@@ -132,7 +132,7 @@ def test_anchored_is_two_thirds_the_prototype_and_one_third_the_best_phrasing():
     np.testing.assert_allclose(got, expected, rtol=1e-6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(grouped(), st.sampled_from(["blend", "max", "centroid", "top2", "anchored"]))
 def test_mixed_beforehand_the_best_row_of_a_candidate_is_its_score(case, how):
     query, key, owner = case

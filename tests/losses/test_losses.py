@@ -75,7 +75,7 @@ def test_symmetric_is_the_mean_of_both_directions(loss: InfoNCE) -> None:
 
 @pytest.mark.parametrize("loss", LOSSES, ids=str)
 @given(seed=st.integers(0, 10_000), q=st.integers(1, 8), d=st.integers(2, 9))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_permuting_the_queries_permutes_the_losses(loss: Loss, seed: int, q: int, d: int) -> None:
     scores = random_scores(q, d, seed, torch.float64)
     p = torch.randperm(q, generator=torch.Generator().manual_seed(seed))
@@ -145,7 +145,7 @@ def graded(values: list[float], grades: list[float]) -> Scores:
     rows=st.lists(st.tuples(st.floats(-1, 1), st.sampled_from([0.0, 1.0, 2.5, 5.0])), min_size=1, max_size=8),
     temperature=st.sampled_from([0.05, 0.5]),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_cosent_equals_a_naive_loop(rows: list[tuple[float, float]], temperature: float) -> None:
     values, grades = [r[0] for r in rows], [r[1] for r in rows]
     total = 1.0

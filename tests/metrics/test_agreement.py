@@ -13,7 +13,7 @@ from embedfit.metrics import accuracy, f1, pearson, spearman
 LABELS = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=30)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(LABELS)
 def test_f1_equals_scikit_learn(rows):
     label, predicted = np.array(rows).T
@@ -22,7 +22,7 @@ def test_f1_equals_scikit_learn(rows):
     assert accuracy(label, predicted) == pytest.approx(f1(label, predicted, "micro"))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(LABELS)
 def test_refused_answers_are_no_class_but_cost_recall(rows):
     label, predicted = np.array(rows).T
@@ -36,7 +36,7 @@ def test_nothing_but_refusals_has_f1_zero():
     assert f1(np.array([-1, -1]), np.array([-1, -1]), "macro", no_class=-1) == 0.0
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.tuples(st.integers(-5, 5), st.integers(-3, 3)), min_size=2, max_size=40))
 def test_correlations_equal_scipy_with_ties(rows):
     x, y = np.array(rows, float).T
@@ -47,7 +47,7 @@ def test_correlations_equal_scipy_with_ties(rows):
         assert spearman(x, y) == pearson(x, y) == 0.0
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.integers(-50, 50), min_size=2, max_size=30, unique=True))
 def test_spearman_knows_only_order(values):
     x = np.array(values, float)

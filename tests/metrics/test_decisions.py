@@ -32,7 +32,7 @@ def decisions(draw):
     return draw(st.sampled_from([rng.integers(0, 4, n).astype(float), rng.normal(size=n)])), same, rng
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(decisions())
 def test_average_precision_of_resampled_rows_is_that_of_the_repeated_rows(case):
     score, same, rng = case
@@ -42,7 +42,7 @@ def test_average_precision_of_resampled_rows_is_that_of_the_repeated_rows(case):
     assert average_precision_of(score, same)(counts.astype(float)) == pytest.approx(np.array(expected), abs=1e-9)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(decisions())
 def test_counted_once_it_is_the_average_precision_of_the_ranking(case):
     score, same, _ = case

@@ -49,7 +49,7 @@ def judged(draw):
 
 
 @pytest.mark.parametrize("metric", METRICS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(case=judged())
 def test_every_metric_equals_a_sort_that_puts_relevant_documents_last_among_ties(metric, case):
     scores, gains = case
@@ -58,7 +58,7 @@ def test_every_metric_equals_a_sort_that_puts_relevant_documents_last_among_ties
 
 
 @pytest.mark.parametrize("metric", METRICS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(case=judged(), random=st.randoms(use_true_random=False))
 def test_the_order_of_the_documents_means_nothing(metric, case, random):
     scores, gains = case
@@ -69,7 +69,7 @@ def test_the_order_of_the_documents_means_nothing(metric, case, random):
 
 
 @pytest.mark.parametrize("metric", METRICS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(case=judged(), data=st.data())
 def test_a_better_score_of_a_lone_relevant_document_never_hurts(metric, case, data):
     scores, gains = case
@@ -158,7 +158,7 @@ def test_the_chance_level_counts_relevant_documents_that_are_no_candidates(metri
     assert chance(ranking, metric) == pytest.approx(np.mean(total), abs=1e-12)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(2, 200), st.integers(1, 50))
 def test_chance_of_recall_is_k_over_n(documents, k):
     ranking = ranking_of(np.arange(float(documents))[None], np.eye(1, documents))

@@ -48,7 +48,7 @@ def test_whole_matrices_move_exactly_as_with_adamw() -> None:
     assert matrix.grad is None
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(touched=st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=5), min_size=1, max_size=8))
 def test_rows_move_as_in_a_naive_float64_adam_and_in_sparse_adam(touched: list[list[int]]) -> None:
     table, copy = twins(6, 3)

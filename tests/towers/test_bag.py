@@ -13,7 +13,7 @@ from embedfit.types import Tokens
 ROWS = st.lists(st.lists(st.integers(0, 9), max_size=6), min_size=1, max_size=6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rows=ROWS)
 def test_mean_rows_equals_the_mean_taken_by_hand(rows: list[list[int]]) -> None:
     table = torch.randn(10, 4)
@@ -22,7 +22,7 @@ def test_mean_rows_equals_the_mean_taken_by_hand(rows: list[list[int]]) -> None:
     np.testing.assert_allclose(mean_rows(table, Tokens.of(rows)).numpy(), expected, atol=1e-6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rows=ROWS, dropout=st.floats(0.05, 0.95))
 def test_dropout_averages_what_is_left_and_never_takes_all(rows: list[list[int]], dropout: float) -> None:
     # One direction per feature: which features were left can be read off the result.

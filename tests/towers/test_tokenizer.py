@@ -132,7 +132,7 @@ def test_a_tokeniser_that_cuts_nowhere_has_no_limit(trained: Tokenizer) -> None:
     assert subwords.read_limit(trained) == subwords.UNLIMITED
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(texts=st.lists(WORDS, max_size=5), longest=st.integers(3, 9), special=st.booleans())
 def test_counts_are_lengths_before_the_cut(framed: Tokenizer, texts: list[str], longest: int, special: bool) -> None:
     subwords.limit(framed, subwords.UNLIMITED)

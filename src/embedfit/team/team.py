@@ -8,13 +8,10 @@ Axes: n rows of all processes together, m rows of this one.
 
 from __future__ import annotations
 
-__all__ = ["ALONE", "Team", "joined", "team_of_this_process"]
+__all__ = ["ALONE", "Team", "team_of_this_process"]
 
-import contextlib
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 import torch
@@ -123,27 +120,6 @@ def _call(name: str, before: str) -> Callable[..., Any]:
 
 
 ALONE = Team()
-
-
-@contextlib.contextmanager
-def joined() -> Iterator[Team]:
-    """Inside, this process is in the group that a launcher has started it for; alone where there is no launcher.
-
-    torchrun, and whatever sets RANK, WORLD_SIZE and MASTER_ADDR as it does, starts processes that do not yet know each
-    other. A group that the caller has initialised is left as it is.
-    """
-    started = int(os.environ.get("WORLD_SIZE", "1")) > 1 and dist.is_available() and not dist.is_initialized()
-    if started:
-        place, gpus = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
-        if place < gpus:
-            torch.cuda.set_device(place)
-        # gloo beside nccl, because the recipe may ask for the processor; and time for the first process to measure
-        dist.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo", timeout=timedelta(hours=12))
-    try:
-        yield team_of_this_process()
-    finally:
-        if started:
-            dist.destroy_process_group()
 
 
 def team_of_this_process() -> Team:
