@@ -2,7 +2,8 @@
 
     python -m benchmarks.speed                          all rows but the long ones
     python -m benchmarks.speed --only minilm search     some rows
-    python -m benchmarks.speed --only time_to_quality   the long one: hours
+    python -m benchmarks.speed --only large             a step of 32,768 pairs: up to an hour
+    python -m benchmarks.speed --only time_to_quality   the longest: hours
     python -m benchmarks.speed --quick                  tiny sizes; proves that everything runs, keeps nothing
 
 Writes benchmarks/results/speed.{json,md}; rows that are not measured again stay as they were. Real texts are looked for
@@ -19,7 +20,7 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
-from benchmarks.speed import audit, losses, search, time_to_quality, training
+from benchmarks.speed import audit, large, losses, search, time_to_quality, training
 from benchmarks.speed.measure import Comparison, Options
 from benchmarks.speed.table import keep, machine, markdown
 
@@ -47,6 +48,7 @@ ROWS = (
     Row(name="minilm", measure=training.minilm),
     Row(name="light", measure=training.light),
     Row(name="loss", measure=losses.rows, exists=losses.engine_exists),
+    Row(name="large", measure=large.rows, long=True),
     Row(name="audit", measure=audit.rows),
     Row(name="search", measure=search.rows),
     Row(name="time_to_quality", measure=time_to_quality.rows, long=True),

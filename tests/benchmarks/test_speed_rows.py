@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from benchmarks.speed import __main__ as command
-from benchmarks.speed import audit, losses, measure, search, texts, time_to_quality, training
+from benchmarks.speed import audit, large, losses, measure, search, texts, time_to_quality, training
 from benchmarks.speed.measure import Call, Comparison, Options, Reading
 from benchmarks.speed.table import keep, machine, markdown
 
@@ -174,3 +174,12 @@ def test_the_table_says_what_was_wanted_and_whether_it_is_so() -> None:
         "| r | speed | 4,000 examples/s | 1,000 examples/s | 4.00 (3.00 to 5.00) | 3.00 | >= 2 | yes | peer |" in table
     )
     assert "- r, speed: batch size 64" in table
+
+
+def test_the_large_batch_has_eight_gigabytes_and_no_text_twice(stage: Stage) -> None:
+    stage.facts |= {"precision": "bfloat16"}
+    lines = large.rows(FULL)
+    assert [(line.unit, line.wanted, line.met()) for line in lines[:2]] == [("MB", 8192.0, True), ("s", None, None)]
+    assert stage.calls[0].arguments["pairs"] == 32_768
+    made, _ = large._pairs(32_768)
+    assert len({text for pair in made for text in pair}) == 2 * 32_768
