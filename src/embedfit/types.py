@@ -88,6 +88,7 @@ class Batch:
         weight: how much each query counts in the mean.
         target: graded similarity of each query and its positive, only for graded pairs.
         rows: which examples these are, for messages.
+        log_q: log of the probability with which sampling brings each document into a batch, where it is known.
     """
 
     query: Tokens
@@ -100,6 +101,7 @@ class Batch:
     weight: Float[Tensor, " q"]
     target: Float[Tensor, " q"] | None
     rows: Int[Tensor, " q"]
+    log_q: Float[Tensor, " d"] | None = None
 
     def __len__(self) -> int:
         return self.query_id.numel()
@@ -117,6 +119,7 @@ class Batch:
             weight=self.weight.to(device),
             target=None if self.target is None else self.target.to(device),
             rows=self.rows.to(device),
+            log_q=None if self.log_q is None else self.log_q.to(device),
         )
 
     def reordered(self, queries: Int[Tensor, " q"], documents: Int[Tensor, " d"]) -> Batch:
@@ -134,4 +137,5 @@ class Batch:
             weight=self.weight[queries],
             target=None if self.target is None else self.target[queries],
             rows=self.rows[queries],
+            log_q=None if self.log_q is None else self.log_q[documents],
         )
