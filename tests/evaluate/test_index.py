@@ -8,7 +8,8 @@ import pytest
 from worlds import unit
 
 from embedfit.errors import DataError, ModelError
-from embedfit.evaluate.index import build, export, load, save, search, self_check
+from embedfit.evaluate.index import build, check_rows, export, load, save, search, self_check
+from embedfit.neighbours import indexing
 
 
 @pytest.fixture
@@ -35,10 +36,18 @@ def test_k_larger_than_the_index_returns_all(vectors):
     assert (np.sort(rows) == [0, 1, 2]).all()
 
 
-@pytest.mark.parametrize(("kind", "share"), [("flat", 1.0), ("ivf", 1.0), ("hnsw", 1.0)])
-def test_every_kind_finds_its_own_documents(vectors, kind, share):
+@pytest.fixture
+def small_codes(monkeypatch) -> None:
+    """Codes may be learned from 256 rows."""
+    monkeypatch.setattr(indexing, "_PER_CLUSTER", 1)
+
+
+@pytest.mark.usefixtures("small_codes")
+@pytest.mark.parametrize("kind", ["flat", "ivf", "pq", "hnsw"])
+def test_every_kind_finds_its_own_documents(vectors, kind):
     index = build(vectors, names(300), kind=kind)
-    assert self_check(index, vectors, at_least=share) == {"checked": 300, "duplicates": 0}
+    assert index.vectors.kind == kind
+    assert self_check(index, vectors, at_least=1.0) == {"checked": 300, "duplicates": 0}
 
 
 def test_exact_duplicates_count_as_themselves(vectors):
@@ -60,12 +69,14 @@ def test_another_model_is_noticed(rng, vectors):
 def test_a_slightly_different_encoding_passes_within_the_tolerance(rng, vectors):
     index = build(vectors, names(300))
     afresh = unit(vectors + 3e-3 * rng.normal(size=vectors.shape))
-    assert self_check(index, afresh, sample=50)["checked"] == 50
+    rows = check_rows(300, sample=50)
+    assert self_check(index, afresh[rows], rows)["checked"] == 50
     with pytest.raises(ModelError):
         self_check(index, afresh, tolerance=1e-7)
 
 
-@pytest.mark.parametrize("kind", ["flat", "ivf", "hnsw"])
+@pytest.mark.usefixtures("small_codes")
+@pytest.mark.parametrize("kind", ["flat", "ivf", "pq", "hnsw"])
 def test_a_folder_gives_back_the_same_index(tmp_path, vectors, kind):
     index = build(vectors, names(300), kind=kind, model="abc")
     save(index, tmp_path / "index")
@@ -75,6 +86,8 @@ def test_a_folder_gives_back_the_same_index(tmp_path, vectors, kind):
     for got, expected in zip(search(again, vectors[:5]), search(index, vectors[:5]), strict=True):
         assert got.tolist() == expected.tolist()
     self_check(again, vectors)
+    assert str(again) == str(index)
+    assert ("recall@10" in str(again)) == (kind != "flat")
 
 
 def test_an_index_of_another_model_is_refused(tmp_path, vectors):

@@ -22,8 +22,8 @@ from embedfit.evaluate import lexical as lexicals
 from embedfit.evaluate.embedding import Encode, embed_task
 from embedfit.evaluate.faq import How, entries, scorer
 from embedfit.evaluate.lexical import Lexical
-from embedfit.evaluate.nearest import top_owners
 from embedfit.evaluate.tasks import Task
+from embedfit.neighbours import top_owners
 from embedfit.run import write_atomically, write_json
 
 _CELLS = 1 << 24  # of one block of scores: 128 MiB in float64

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 __all__ = ["Encode", "embed", "embed_task", "unit_rows"]
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -42,13 +42,14 @@ def unit_rows(embedding: np.ndarray, count: int, what: str) -> Float[np.ndarray,
             hint="an encoder gives one row [e] for each text, in the order of the texts",
         )
     embedding = np.ascontiguousarray(embedding, np.float32)
-    bad = np.flatnonzero(~np.isfinite(embedding).all(1))
+    # a row of zeros is length 0; one that is not finite has no length
+    length = np.concatenate([np.linalg.norm(part, axis=1) for part in _parts(embedding)]) if count else np.empty(0)
+    bad = np.flatnonzero(~np.isfinite(length))
     if bad.size:
         raise ModelError(
             f"{what}: {bad.size} of {count} embeddings are not finite, the first is number {bad[0]}",
             hint="look at the weights of the model, and at the loss of the last steps",
         )
-    length = np.linalg.norm(embedding, axis=1)
     off = np.flatnonzero((np.abs(length - 1) > 1e-2) & (length > 0))
     if off.size:
         raise ModelError(
@@ -57,6 +58,11 @@ def unit_rows(embedding: np.ndarray, count: int, what: str) -> Float[np.ndarray,
             hint="normalise embeddings before they are compared",
         )
     return embedding
+
+
+def _parts(rows: Float[np.ndarray, "n e"], size: int = 1 << 16) -> Iterator[Float[np.ndarray, "m e"]]:
+    """A part at a time, because the rows may be mapped from a file larger than memory."""
+    return (rows[start : start + size] for start in range(0, len(rows), size))
 
 
 def embed_task(

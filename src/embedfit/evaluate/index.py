@@ -1,7 +1,8 @@
 """A search index over embeddings: built, checked against its own documents, written, read, searched.
 
-The index is FAISS's own: exact inner product of unit rows (cosine) unless another kind is asked for. A folder holds
-`index.faiss`, `ids.parquet` (one id per row, in order) and `index.json`, which declares what the vectors are.
+The index is FAISS's own, inner product of unit rows (cosine): exact up to 200,000 documents, beyond that one that looks
+at a part of them, with a measured recall. A folder holds `index.faiss`, `ids.parquet` (one id per row, in order) and
+`index.json`, which declares what the vectors are; where the index keeps codes, `rows.npy` holds the whole vectors.
 
 Axes: n documents, q queries, k results, e dimensions.
 """
@@ -15,7 +16,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -23,12 +24,11 @@ from jaxtyping import Float, Int
 
 from embedfit.errors import DataError, ModelError
 from embedfit.evaluate.embedding import unit_rows
+from embedfit.neighbours import Kind, Neighbours
+from embedfit.neighbours import index as index_rows
+from embedfit.neighbours.indexing import AT
 from embedfit.run import write_atomically, write_json
 
-if TYPE_CHECKING:
-    import faiss
-
-Kind = Literal["flat", "ivf", "hnsw"]
 _FORMAT = 1
 
 
@@ -37,42 +37,64 @@ class Index:
     """Vectors that can be searched, and whose they are.
 
     Attributes:
-        engine: the FAISS index; row i is document i.
+        vectors: row i is document i.
         ids: name of each document.
-        kind: flat (exact), ivf or hnsw (approximate).
         model: fingerprint of the model that made the vectors; queries must come from the same.
     """
 
-    engine: faiss.Index
+    vectors: Neighbours
     ids: tuple[str, ...]
-    kind: Kind
     model: str
+
+    @property
+    def dimension(self) -> int:
+        """Size of a vector."""
+        return int(self.vectors.engine.d)
+
+    def __str__(self) -> str:
+        made = self.vectors
+        if made.kind == "flat":
+            return f"{len(self.ids):,} documents, exact inner product"
+        return (
+            f"{len(self.ids):,} documents, {made.kind}, looks at {made.reach()}; recall@{AT} {made.recall:.3f} against "
+            "exact search, measured on a sample"
+        )
 
     def metadata(self) -> dict[str, Any]:
         """What `index.json` declares."""
         return {
             "format": _FORMAT,
-            "kind": self.kind,
+            "kind": self.vectors.kind,
+            f"recall@{AT}": self.vectors.recall,
             "metric": "inner product",
             "normalised": True,
-            "dimension": self.engine.d,
+            "dimension": self.dimension,
             "documents": len(self.ids),
             "model": self.model,
         }
 
 
 def build(
-    embedding: Float[np.ndarray, "n e"], ids: Sequence[str], *, kind: Kind = "flat", model: str = "", seed: int = 0
+    embedding: Float[np.ndarray, "n e"],
+    ids: Sequence[str],
+    *,
+    kind: Kind | Literal["auto"] = "auto",
+    questions: Float[np.ndarray, "q e"] | None = None,
+    model: str = "",
+    seed: int = 0,
 ) -> Index:
-    """An index over unit rows.
+    """An index over unit rows, which may be mapped from a file.
 
     Args:
         embedding: one unit row per document.
         ids: their names, all different.
-        kind: "flat" compares with every document. "ivf" looks into the nearest eighth of about 4 sqrt(n) clusters,
-            "hnsw" walks a graph: for millions of documents, and no longer exact.
+        kind: "flat" compares with every document. "ivf" looks into the nearest clusters, "pq" into the same and keeps
+            codes in memory, "hnsw" walks a graph: for millions of documents, and no longer exact. "auto" follows from
+            the size: see `embedfit.neighbours`.
+        questions: unit rows of real queries, to measure the recall of an approximate index with; by default some of
+            the documents.
         model: fingerprint of the model.
-        seed: of the clusters.
+        seed: of clusters and samples.
 
     Raises:
         DataError: nothing to index, or ids that are missing or double.
@@ -87,30 +109,7 @@ def build(
             f"{len(ids) - len(set(ids))} document ids occur more than once, for example '{double}'",
             hint="give every document an id of its own, and each document once",
         )
-    engine: Any = _engine(kind, embedding.shape[1], len(ids), seed)
-    if not engine.is_trained:
-        engine.train(embedding)
-    engine.add(embedding)
-    if kind == "ivf":
-        engine.make_direct_map()  # so that stored rows can be read back
-    return Index(engine=engine, ids=tuple(ids), kind=kind, model=model)
-
-
-def _engine(kind: Kind, dimension: int, documents: int, seed: int) -> faiss.Index:
-    import faiss
-
-    if kind == "flat":
-        return faiss.IndexFlatIP(dimension)
-    if kind == "hnsw":
-        graph = faiss.IndexHNSWFlat(dimension, 32, faiss.METRIC_INNER_PRODUCT)
-        graph.hnsw.efConstruction, graph.hnsw.efSearch = 200, 128
-        return graph
-    # k-means wants 39 points per cluster, FAISS says; fewer would be clusters of noise
-    clusters = max(1, min(int(4 * documents**0.5), documents // 39))
-    inverted = faiss.IndexIVFFlat(faiss.IndexFlatIP(dimension), dimension, clusters, faiss.METRIC_INNER_PRODUCT)
-    inverted.cp.seed, inverted.cp.spherical = seed + 1, True
-    inverted.nprobe = max(1, clusters // 8)
-    return inverted
+    return Index(vectors=index_rows(embedding, kind=kind, questions=questions, seed=seed), ids=tuple(ids), model=model)
 
 
 def search(
@@ -131,25 +130,21 @@ def search(
         ModelError: the queries have another dimension, or are no unit rows.
     """
     query = unit_rows(query, len(query), "queries")
-    if query.shape[1] != index.engine.d:
+    if query.shape[1] != index.dimension:
         raise ModelError(
-            f"queries have {query.shape[1]} dimensions, the index {index.engine.d}",
+            f"queries have {query.shape[1]} dimensions, the index {index.dimension}",
             hint="encode queries with the model the index was built with",
         )
-    scores, rows = index.engine.search(query, max(1, min(k, len(index.ids))))
-    scores[rows < 0] = -np.inf
-    order = np.lexsort((rows, -scores), axis=1)
-    return np.take_along_axis(scores, order, axis=1), np.take_along_axis(rows, order, axis=1)
+    return index.vectors.search(query, k)
 
 
 def self_check(
     index: Index,
     embedding: Float[np.ndarray, "n e"],
+    rows: Int[np.ndarray, " n"] | None = None,
     *,
-    sample: int = 1_000,
     tolerance: float = 1e-3,
-    at_least: float = 1.0,
-    seed: int = 0,
+    at_least: float | None = None,
 ) -> dict[str, int]:
     """Every document must find itself, at rank 1 with cosine 1; its exact duplicates count as itself.
 
@@ -158,11 +153,10 @@ def self_check(
 
     Args:
         index: what is checked.
-        embedding: one unit row per document, in the order of the index.
-        sample: how many documents are tried.
+        embedding: one unit row per document that is tried.
+        rows: which these are, for example `check_rows(...)`; by default all, in the order of the index.
         tolerance: how far below 1 the cosine may lie (reduced precision of the encoder).
-        at_least: share that must pass; below 1 only for approximate kinds.
-        seed: of the sample.
+        at_least: share that must pass; by default all, and of an approximate index 9 in 10.
 
     Returns:
         `checked`, and `duplicates`: how many of them found an exact duplicate instead.
@@ -170,16 +164,16 @@ def self_check(
     Raises:
         ModelError: too many do not find themselves; names the first.
     """
-    if len(embedding) != len(index.ids):
+    rows = np.arange(len(index.ids)) if rows is None else rows
+    if len(embedding) != len(rows):
         raise ModelError(
-            f"the index holds {len(index.ids)} documents, {len(embedding)} embeddings were given",
+            f"{len(rows)} documents of the index are tried, {len(embedding)} embeddings were given",
             hint="give the embeddings of the documents that were indexed, in the same order",
         )
-    rows = check_rows(len(index.ids), sample=sample, seed=seed)
-    own_row = embedding[rows].astype(np.float32)
+    at_least = (1.0 if index.vectors.kind == "flat" else 0.9) if at_least is None else at_least
+    own_row = embedding.astype(np.float32)
     scores, found = search(index, own_row, 1)
-    stored = np.stack([index.engine.reconstruct(int(row)) for row in rows])
-    own = np.einsum("ne,ne->n", own_row, stored, dtype=np.float64)
+    own = np.einsum("ne,ne->n", own_row, index.vectors.stored(rows), dtype=np.float64)
     itself = found[:, 0] == rows
     twin = ~itself & (np.abs(scores[:, 0] - own) <= 1e-6)  # both are 1 but for rounding
     passed = (itself | twin) & (own >= 1 - tolerance)
@@ -208,7 +202,10 @@ def save(index: Index, folder: Path) -> None:
     import faiss
 
     with write_atomically(folder / "index.faiss") as part:
-        faiss.write_index(index.engine, str(part))
+        faiss.write_index(index.vectors.engine, str(part))
+    if index.vectors.rows is not None:
+        with write_atomically(folder / "rows.npy") as part, part.open("wb") as file:
+            np.save(file, index.vectors.rows)
     with write_atomically(folder / "ids.parquet") as part:
         pl.DataFrame({"id": list(index.ids)}).write_parquet(part)
     write_json(folder / "index.json", index.metadata())
@@ -230,6 +227,7 @@ def load(folder: Path, *, model: str | None = None) -> Index:
         said: Mapping[str, Any] = json.loads((folder / "index.json").read_text("utf-8"))
         engine = faiss.read_index(str(folder / "index.faiss"))
         ids = tuple(pl.read_parquet(folder / "ids.parquet")["id"].to_list())
+        rows = np.load(folder / "rows.npy", mmap_mode="r") if said.get("kind") == "pq" else None
     except (OSError, RuntimeError, ValueError, pl.exceptions.PolarsError) as error:
         reason = str(error).splitlines()[0]
         hint = "build it again with `embedfit encode`"
@@ -246,7 +244,10 @@ def load(folder: Path, *, model: str | None = None) -> Index:
             f"the index in '{folder}' was built by model '{said['model']}', queries come from '{model}'",
             hint="search with that model, or build the index again",
         )
-    return Index(engine=engine, ids=ids, kind=said["kind"], model=said["model"])
+    recall = float(said.get(f"recall@{AT}", 1.0))  # a folder of an older version does not say it
+    return Index(
+        vectors=Neighbours(engine=engine, kind=said["kind"], recall=recall, rows=rows), ids=ids, model=said["model"]
+    )
 
 
 def export(

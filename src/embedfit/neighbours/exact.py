@@ -10,7 +10,7 @@ Axes: q queries, b queries of a block, d documents (rows), m rows fetched, k res
 
 from __future__ import annotations
 
-__all__ = ["top_k", "top_owners"]
+__all__ = ["products", "top_k", "top_owners"]
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -104,7 +104,7 @@ def _top_of_block(query: Float[np.ndarray, "b e"], document: Float[np.ndarray, "
 
     fetched = min(k + _MORE, len(document))
     rough, rows = faiss.knn(query, document, fetched, metric=faiss.METRIC_INNER_PRODUCT)
-    scores, rows = _in_order(_products(query, document, rows), rows, k)
+    scores, rows = _in_order(products(query, document, rows), rows, k)
     if fetched < len(document):
         slack = _rounding(query, longest)
         hidden = np.flatnonzero(rough[:, -1] + slack >= scores[:, -1])
@@ -127,10 +127,10 @@ def _top_of_all(query: Float[np.ndarray, "1 e"], document: Float[np.ndarray, "d 
     rough = document @ query[0]
     bar = np.partition(rough, -k)[-k] - 2 * slack
     rows = np.flatnonzero(rough >= bar)[None]
-    return _in_order(_products(query, document, rows), rows, k)
+    return _in_order(products(query, document, rows), rows, k)
 
 
-def _products(
+def products(
     query: Float[np.ndarray, "b e"], document: Float[np.ndarray, "d e"], rows: Int[np.ndarray, "b m"]
 ) -> Float[np.ndarray, "b m"]:
     """Inner products of each query with some rows; a row gives the same bits wherever it stands.

@@ -6,10 +6,17 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from worlds import unit
 
-from embedfit.evaluate import nearest
-from embedfit.evaluate.nearest import top_k, top_owners
+from embedfit.neighbours import exact, top_k, top_owners
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def unit(x: np.ndarray) -> np.ndarray:
+    return (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
 
 
 def sorted_products(query: np.ndarray, document: np.ndarray, k: int) -> np.ndarray:
@@ -59,7 +66,7 @@ def test_blocks_and_pieces_of_bounded_memory_mean_nothing(rng, monkeypatch):
     query, document = unit(rng.normal(size=(70, 24))), unit(rng.normal(size=(300, 24)))
     whole = top_k(query, document, 20)
     for name, value in (("_LEAST", 1), ("_MOST", 16), ("_CELLS", 200)):
-        monkeypatch.setattr(nearest, name, value)
+        monkeypatch.setattr(exact, name, value)
     for part, expected in zip(top_k(query, document, 20), whole, strict=True):
         assert part.tolist() == expected.tolist()
 
@@ -75,7 +82,7 @@ def test_several_threads_find_the_same_and_leave_those_of_torch_and_faiss_as_the
     query, document = unit(rng.normal(size=(70, 24))), unit(rng.normal(size=(300, 24)))
     whole = top_k(query, document, 20)
     before = torch.get_num_threads(), faiss.omp_get_max_threads()
-    monkeypatch.setattr(nearest, "_LEAST", 1)
+    monkeypatch.setattr(exact, "_LEAST", 1)
     with monkeypatch.context() as patched:
         patched.setattr(faiss, "omp_get_max_threads", lambda: 3)
         several = top_k(query, document, 20)
