@@ -1,0 +1,77 @@
+"""The held-out metric of experiments: the author's own, and the rank of a held-back row's own document."""
+
+from __future__ import annotations
+
+__all__ = ["Gauge", "chance", "embedded", "reciprocal_ranks"]
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from embedfit.doctor.material import Material, stepped
+from embedfit.doctor.program import Evaluates, Program
+from embedfit.probes.rows import Table
+from embedfit.probes.state import same_random_numbers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gauge:
+    """Measures a program.
+
+    Attributes:
+        material: its rows.
+        has_metric: whether the author's own metric is the one that counts.
+    """
+
+    material: Material
+    has_metric: bool
+
+    def of(self, program: Program) -> float:
+        """The metric that counts."""
+        if self.has_metric and isinstance(program, Evaluates):
+            modes = [module.training for module in program.model.modules()]
+            with same_random_numbers(0), torch.no_grad():
+                value = float(program.evaluate())
+            for module, mode in zip(program.model.modules(), modes, strict=True):
+                module.training = mode
+            return value
+        return self.probe(program)
+
+    def probe(self, program: Program) -> float:
+        """Mean reciprocal rank on the rows held back; NaN where none could be."""
+        if self.material.probe is None:
+            return float("nan")
+        query, document = embedded(program, self.material.probe, self.material.size)
+        return float(reciprocal_ranks(query, document).mean())
+
+
+def embedded(program: Program, rows: Table, size: int) -> tuple[Float[Tensor, "n e"], Float[Tensor, "n e"]]:
+    """Embeddings of the queries and of their own documents, a batch at a time, in evaluation mode."""
+    queries, documents = [], []
+    for start in range(0, rows.rows, size):
+        index = list(range(start, min(start + size, rows.rows)))
+        if len(index) < 2:  # some losses cannot be computed of a single row
+            index = [start - 1, start]
+        out = stepped(program, rows.take(index).batch())
+        wanted = len(range(start, min(start + size, rows.rows)))
+        queries.append(out["query"].detach().float()[-wanted:])
+        documents.append(out["document"].detach().float()[: len(index)][-wanted:])
+    return torch.cat(queries), torch.cat(documents)
+
+
+def reciprocal_ranks(query: Float[Tensor, "n e"], document: Float[Tensor, "n e"]) -> Float[Tensor, " n"]:
+    """1 / rank of each query's own document by cosine; ties are broken by chance, or collapse would look perfect."""
+    if query.shape[1] != document.shape[1]:
+        return torch.full((len(query),), chance(len(query)))
+    scores = (normalize(query, dim=-1) @ normalize(document, dim=-1).T).nan_to_num(-1.0)
+    jitter = torch.rand(scores.shape, generator=torch.Generator().manual_seed(0)) * 1e-6
+    scores = scores.cpu() + jitter
+    return 1.0 / (scores >= scores.diagonal()[:, None]).sum(1).float()
+
+
+def chance(n: int) -> float:
+    """Mean reciprocal rank of a random order of n documents."""
+    return sum(1 / k for k in range(1, n + 1)) / n

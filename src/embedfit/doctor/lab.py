@@ -1,0 +1,133 @@
+"""Where experiments are run: fresh programs, common random numbers, a clock, and effects with intervals."""
+
+from __future__ import annotations
+
+__all__ = ["CONTROL", "GOLD", "Lab", "knocked_in", "knocked_out"]
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from statistics import mean
+
+from scipy.stats import t as student
+
+from embedfit.doctor.arms import PARTS, Arm, Trial, train
+from embedfit.doctor.check import Effect
+from embedfit.doctor.gauge import Gauge
+from embedfit.doctor.material import Material
+from embedfit.doctor.program import Build, Evaluates
+from embedfit.probes.state import same_random_numbers
+
+CONTROL = Arm(author=frozenset(PARTS))
+GOLD = Arm()
+
+RATES = (1e-4, 5e-4, 3e-3, 1.5e-2)
+FINE_TUNING_RATES = (2e-5, 1e-4, 5e-4)
+ARMS = 22
+"""Runs that the budget is divided by: control, reference, rates, parts, cures."""
+
+PRIOR_SPREAD, PRIOR_WEIGHT = 0.03, 3.0
+"""Between two seeds the same difference of arms varies by some hundredths of the metric; worth so many replicates."""
+
+
+@dataclass
+class Lab:
+    """Experiments on one program.
+
+    Attributes:
+        build: makes it.
+        material: its rows.
+        gauge: the metric.
+        steps: of every arm.
+        planned: steps that its author plans.
+        deadline: `time.perf_counter` at which the budget is spent.
+        rate: learning rate of the reference.
+        trials: what was run, by arm and seed.
+        taken: training steps so far.
+    """
+
+    build: Build
+    material: Material
+    gauge: Gauge
+    steps: int
+    planned: int
+    deadline: float
+    rate: float = 3e-3
+    trials: dict[tuple[Arm, int], Trial] = field(default_factory=dict)
+    taken: int = 0
+
+    @classmethod
+    def open(cls, build: Build, material: Material, budget: float, began: float) -> Lab:
+        """A lab whose arms are as long as the budget allows, and no longer than the author's own run."""
+        with same_random_numbers(0):
+            program = build(seed=0)
+        gauge = Gauge(material=material, has_metric=isinstance(program, Evaluates))
+        lab = cls(build, material, gauge, 6, int(program.steps), began + budget)
+        timed = lab.run(CONTROL)
+        lab.trials.clear()
+        measuring = _seconds(lambda: gauge.of(program)) * 5
+        step = max(1e-5, (timed.seconds - measuring * 0.8) / max(1, len(timed.losses)))
+        left = lab.deadline - time.perf_counter()
+        affordable = int((left * 0.9 / ARMS - measuring) / step)
+        lab.steps = max(20, min(lab.planned, affordable))
+        return lab
+
+    @property
+    def left(self) -> float:
+        """Seconds of the budget that are left."""
+        return self.deadline - time.perf_counter()
+
+    def run(self, arm: Arm, seed: int = 0, steps: int | None = None) -> Trial:
+        """One arm with one seed; asked again, the same trial."""
+        key = (arm, seed)
+        if key not in self.trials:
+            with same_random_numbers(seed):
+                program = self.build(seed=seed)
+                self.trials[key] = train(
+                    program, arm, self.material, self.gauge, steps=steps or self.steps, rate=self.rate, seed=seed,
+                    deadline=self.deadline + 5,
+                )  # fmt: skip
+            self.taken += len(self.trials[key].losses)
+        return self.trials[key]
+
+    def choose_rate(self, author: float | None = None) -> None:
+        """Find the learning rate of the reference by a ladder of short runs; the author's own rate is among them."""
+        first = self.run(CONTROL).start
+        tuned = first > 0.2 and first > 0.3 * self.run(CONTROL).metric
+        ladder = list(FINE_TUNING_RATES if tuned else RATES)
+        if author is not None and all(abs(math.log(author / rate)) > math.log(2) for rate in ladder) and author > 0:
+            ladder.append(author)
+        short = max(20, self.steps // 3)
+        found = {}
+        for rate in ladder:
+            trial = self.run(Arm(rate=rate, name=f"rate {rate:g}"), steps=short)
+            found[rate] = trial.metric if math.isfinite(trial.metric) else -1.0
+        self.rate = max(found, key=lambda rate: found[rate])
+
+    def effect(self, arm: Arm, against: Arm, seeds: Sequence[int]) -> Effect:
+        """Difference of two arms on the same seeds, as a share of the better one's metric, with its 95 % interval."""
+        pairs = [(self.run(arm, seed).metric, self.run(against, seed).metric) for seed in seeds]
+        scale = max(1e-9, max(mean(abs(x) for x, _ in pairs), mean(abs(y) for _, y in pairs)))
+        shares = [(x - y) / scale for x, y in pairs]
+        centre = mean(shares)
+        squares = sum((s - centre) ** 2 for s in shares) + PRIOR_WEIGHT * PRIOR_SPREAD**2
+        freedom = len(shares) - 1 + PRIOR_WEIGHT
+        half = float(student.ppf(0.975, freedom)) * math.sqrt(squares / freedom / len(shares))
+        return Effect(relative=centre, low=centre - half, high=centre + half)
+
+
+def knocked_in(part: str) -> Arm:
+    """The reference with one part of the author's."""
+    return Arm(author=frozenset({part}))
+
+
+def knocked_out(*parts: str) -> Arm:
+    """The author's program with parts of the reference."""
+    return replace(CONTROL, author=CONTROL.author - set(parts))
+
+
+def _seconds(work: object) -> float:
+    began = time.perf_counter()
+    work()  # type: ignore[operator]
+    return time.perf_counter() - began

@@ -1,0 +1,215 @@
+"""What can be seen of a program in a few steps of it: facts for the checks, by name."""
+
+from __future__ import annotations
+
+__all__ = ["look"]
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from embedfit.doctor.gauge import embedded
+from embedfit.doctor.material import Material, stepped
+from embedfit.doctor.program import Build, Evaluates, Program, Updates
+from embedfit.probes.embedding import mean_direction, rank_share
+from embedfit.probes.floor import infonce_chance, infonce_floor
+from embedfit.probes.pairing import crowding, features, relation
+from embedfit.probes.rows import distinct, table
+from embedfit.probes.state import fingerprint, same_random_numbers
+from embedfit.probes.step import coupled_rows, watch_update
+from embedfit.probes.trace import DROPOUT, Anatomy, Listener, anatomy
+
+Facts = dict[str, Any]
+
+
+def look(build: Build, material: Material) -> Facts:
+    """Facts about a program: its loss taken apart, two updates watched, its rows compared, its metric tried."""
+    with same_random_numbers(0):
+        program = build(seed=0)
+        facts = {**of_optimiser(program), **of_rows(material)}
+        with contextlib.suppress(RuntimeError):
+            facts |= of_geometry(program, material)
+        facts |= of_metric(program)
+        facts |= of_steps(program, material)
+    return facts
+
+
+def of_optimiser(program: Program) -> Facts:
+    """What the optimiser knows of the parameters."""
+    named = list(program.model.named_parameters())
+    known = [p for group in program.optimizer.param_groups for p in group["params"]]
+    ids = {id(p) for p in known}
+    forgotten = [name for name, p in named if p.requires_grad and id(p) not in ids]
+    frozen = [name for name, p in named if not p.requires_grad and p.is_floating_point()]
+    total = sum(p.numel() for _, p in named) or 1
+    size = {name: p.numel() for name, p in named}
+    own = {id(p) for _, p in named}
+    groups = program.optimizer.param_groups
+    single = [g for g in groups if any(p.numel() == 1 for p in g["params"])]
+    return {
+        "model.parameters": total,
+        "parameters.forgotten": sum(size[n] for n in forgotten) / total,
+        "parameters.forgotten_names": forgotten[:8],
+        "parameters.frozen": sum(size[n] for n in frozen) / total,
+        "parameters.frozen_names": frozen[:8],
+        "parameters.foreign": sum(id(p) not in own for p in known),
+        "optimiser.name": type(program.optimizer).__name__,
+        "optimiser.rate": max(float(g["lr"]) for g in groups),
+        "optimiser.decay": max(float(g.get("weight_decay", 0.0)) for g in groups),
+        "optimiser.decays_scale": any(float(g.get("weight_decay", 0.0)) > 0 for g in single),
+        "dropout.rate": max(
+            [m.p for m in program.model.modules() if isinstance(m, nn.modules.dropout._DropoutNd)] or [0.0]
+        ),
+    }
+
+
+def of_steps(program: Program, material: Material) -> Facts:
+    """The loss of a step taken apart, and two updates watched."""
+    modes: list[tuple[str, bool]] = []
+    hooks = [
+        module.register_forward_pre_hook(lambda m, _: modes.append((type(m).__name__, m.training)))
+        for module in program.model.modules()
+        if isinstance(module, nn.modules.dropout._DropoutNd | nn.modules.batchnorm._BatchNorm)
+        and (not isinstance(module, nn.modules.dropout._DropoutNd) or module.p > 0)
+    ]
+    program.model.train()
+    with Listener() as listener:
+        out = program.train_step(material.batches[0])
+    for hook in hooks:
+        hook.remove()
+    loss, query, document = out["loss"], out["query"], out["document"]
+    found = anatomy(listener.calls, query, document)
+    facts = _of_loss(found) | {
+        "trace.negatives": coupled_rows(loss, query, document),
+        "trace.loss": float(loss.detach()),
+        "mode.evaluating": sum(not training for _, training in modes) / len(modes) if modes else 0.0,
+        "mode.gradient": bool(loss.requires_grad),
+        "mode.query_gradient": bool(query.requires_grad),
+        "mode.document_gradient": bool(document.requires_grad),
+        "dropout.called": any(c.name in DROPOUT for c in listener.calls),
+        "precision.halved": any(_is_half(c) for c in listener.calls) or query.dtype in (torch.float16, torch.bfloat16),
+        "trace.rows": len(query),
+        "trace.documents": len(document),
+        "model.dimension": query.shape[-1],
+    }
+    if loss.requires_grad and bool(torch.isfinite(loss)):
+        facts |= _of_updates(program, material, loss)
+    return facts
+
+
+def _of_updates(program: Program, material: Material, loss: Tensor) -> Facts:
+    update = program.update if isinstance(program, Updates) else _plain(program)
+    first = watch_update(program.model, program.optimizer, loss, update)
+    moves = [first]
+    for batch in (*material.batches[1:4], *material.batches[:1])[:3]:
+        again = program.train_step(batch)["loss"]
+        if again.requires_grad and bool(torch.isfinite(again)):
+            moves.append(watch_update(program.model, program.optimizer, again, update))
+    stepping = [m for m in moves if m.steps]
+    names = set(first.unmoved).intersection(*[set(m.unmoved) for m in moves])
+    sizes = {n: p.numel() for n, p in program.model.named_parameters()}
+    last = stepping[-1] if stepping else moves[-1]
+    return {
+        "update.steps": len(stepping) / len(moves),
+        "update.alignment": min([m.alignment for m in stepping] or [float("nan")]),
+        "update.ratio": last.ratio,
+        "update.lost": max([m.lost for m in stepping] or [0.0]),
+        "update.norm": first.norm,
+        "update.moved": last.moved,
+        "update.rate": last.rate,
+        "update.first_rate": moves[0].rate,
+        "parameters.unmoved": sum(sizes[n] for n in names) / max(1, sum(sizes.values())),
+        "parameters.unmoved_names": sorted(names)[:8],
+    }
+
+
+def _of_loss(found: Anatomy) -> Facts:
+    facts: Facts = {f"trace.{name}": value for name, value in asdict(found).items()}
+    if found.kind == "softmax" and found.similarity == "cosine" and found.candidates >= 2 and found.scale > 0:
+        facts |= {
+            "chosen.temperature": 1 / found.scale,
+            "chosen.candidates": round(found.candidates),
+            "loss.floor": infonce_floor(found.candidates, 1 / found.scale),
+            "loss.chance": infonce_chance(found.candidates),
+        }
+    return facts
+
+
+def of_rows(material: Material) -> Facts:
+    """The rows of the batches compared: whether sides belong together, batches are mixed, entries repeat."""
+    if material.pool is None:
+        return {}
+    tables = [table(batch, material.rows_of(batch)) for batch in material.batches[:60]]
+    tables = [t for t in tables if t.rows == material.size]
+    sides = [
+        [features([t.columns[n] for n in names], t.rows) for t in tables] for names in (material.query, material.document)
+    ]
+    facts: Facts = {}
+    if len(tables) >= 4:
+        related = relation(*sides)
+        facts |= {f"pairing.{name}": value for name, value in asdict(related).items()}
+        mixed = [material.pool.take(torch.randperm(material.pool.rows, generator=torch.Generator().manual_seed(i))[
+            : material.size].tolist()) for i in range(len(tables))]  # fmt: skip
+        random = [features([t.columns[n] for n in material.document], t.rows) for t in mixed]
+        facts["order.crowding"] = crowding(sides[1]) - crowding(random)
+    numbers = [material.numbers(t) for t in tables]
+    cells = material.size * (material.size - 1)
+    same = [float(((q[:, None] == q) | (d[:, None] == d)).sum() - len(q)) / cells for q, d in numbers]
+    pairs = [distinct([torch.stack([q, d], 1)], len(q)) for q, d in numbers]
+    return facts | {
+        "rows.same": sum(same) / len(same),
+        "rows.repeated": sum(1 - len(p.unique()) / len(p) for p in pairs) / len(pairs),
+        "rows.seen": material.pool.rows,
+        "rows.distinct_queries": len(material.numbers(material.pool)[0].unique()),
+        "rows.distinct_documents": len(material.numbers(material.pool)[1].unique()),
+    }
+
+
+def of_geometry(program: Program, material: Material) -> Facts:
+    """Initial embeddings, and whether they depend on what else is in the batch."""
+    if material.probe is None:
+        return {}
+    query, document = embedded(program, material.probe, material.size)
+    facts: Facts = {}
+    for side, cloud in (("query", query), ("document", document)):
+        facts[f"start.{side}_rank"] = rank_share(cloud)
+        facts[f"start.{side}_direction"] = mean_direction(cloud)
+        facts[f"start.{side}_lowest"] = float(cloud.min())
+    alone = stepped(program, material.probe.take([0, 1]).batch())
+    rows = min(material.size, material.probe.rows)
+    among = stepped(program, material.probe.take([0, 1, *range(2, rows)]).batch())
+    apart = [1 - torch.cosine_similarity(alone[s][:2].float(), among[s][:2].float()).min() for s in ("query", "document")]
+    return facts | {"mode.batch_dependence": float(max(apart))}
+
+
+def of_metric(program: Program) -> Facts:
+    """The author's metric, asked twice: it should say the same and change nothing."""
+    if not isinstance(program, Evaluates):
+        return {}
+    before = fingerprint(program.model, program.optimizer)
+    modes: list[bool] = []
+    watched = [m for m in program.model.modules() if isinstance(m, nn.modules.dropout._DropoutNd | nn.modules.batchnorm._BatchNorm)]
+    hooks = [m.register_forward_pre_hook(lambda module, _: modes.append(module.training)) for m in watched]
+    with same_random_numbers():
+        first, second = float(program.evaluate()), float(program.evaluate())
+    for hook in hooks:
+        hook.remove()
+    del before
+    return {"evaluation.first": first, "evaluation.apart": abs(first - second), "evaluation.training": any(modes)}
+
+
+def _plain(program: Program) -> Any:
+    def update(loss: Tensor) -> None:
+        program.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        program.optimizer.step()
+
+    return update
+
+
+def _is_half(call: Any) -> bool:
+    return call.result is not None and call.result.dtype in (torch.float16, torch.bfloat16)
