@@ -64,7 +64,7 @@ def test_what_is_no_setting_is_not_described(key: str) -> None:
         ({"optim.patience": 0}, "'optim.patience' got 0; input should be greater than or equal to 1", "optim.patience"),
         ({"optim.weight_decay": -1}, "'optim.weight_decay' got -1", "on weight matrices only"),
         ({"optim.max_gradient_norm": 0}, "'optim.max_gradient_norm' got 0", "longer gradients"),
-        ({"optim.schedule": "step"}, "got 'step'; input should be 'cosine', 'linear' or 'constant'", ""),
+        ({"optim.schedule": "steps"}, "got 'steps'; input should be 'auto', 'cosine', 'linear'", ""),
         ({"loss.label_smoothing": 1.0}, "'loss.label_smoothing' got 1.0", "share of the target"),
         ({"loss.kind": "triplet"}, "'loss.kind' got 'triplet'", "the objective"),
         ({"data.kind": "vectors"}, "'data.kind' got 'vectors'", "what a row is"),

@@ -9,8 +9,8 @@ from typing import Any
 import polars as pl
 import torch
 
-from embedfit.engine.fit import Setup, prepare
-from embedfit.engine.loop import Plan
+from embedfit.engine.fit import Setup, plan_for, prepare
+from embedfit.engine.plan import Plan
 from embedfit.pairs import Pairs
 from embedfit.recipe import Recipe, patch
 
@@ -64,12 +64,7 @@ def setup(kind: str = "pairs", model: str = "static", **more: Any) -> Setup:
 
 def plan(made: Setup, **more: Any) -> Plan:
     """The plan of a setup with a given learning rate."""
-    chosen, optim = made.chosen, made.recipe.optim
-    base = Plan(
-        steps=chosen.steps, batch_size=chosen.batch_size, learning_rate=0.01, warmup=chosen.warmup,
-        schedule=optim.schedule, max_gradient_norm=optim.max_gradient_norm, betas=chosen.betas, average=chosen.average,
-        evaluate_every=chosen.evaluate_every, patience=optim.patience, seed=optim.seed,
-    )  # fmt: skip
+    base = plan_for(made, 0.01)
     return replace(base, **more)
 
 

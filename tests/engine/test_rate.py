@@ -32,7 +32,7 @@ def test_weights_are_put_back_bit_for_bit(kind: str, model: str) -> None:
 
 def test_weights_are_put_back_when_the_user_interrupts(monkeypatch: pytest.MonkeyPatch) -> None:
     made = setup()
-    before, real, calls = weights(made), rates.train_step, []
+    before, real, calls = weights(made), rates.accumulated, []
 
     def until(*words: Any, **more: Any) -> Any:
         calls.append(1)
@@ -40,7 +40,7 @@ def test_weights_are_put_back_when_the_user_interrupts(monkeypatch: pytest.Monke
             raise KeyboardInterrupt
         return real(*words, **more)
 
-    monkeypatch.setattr(rates, "train_step", until)
+    monkeypatch.setattr(rates, "accumulated", until)
     with pytest.raises(KeyboardInterrupt):
         outcome(made, anchor=0.01)
     assert equal(weights(made), before)

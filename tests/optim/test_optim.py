@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from embedfit.optim import Average, factor, groups
+from embedfit.optim import Average, Schedule, factor, groups
+
+SCHEDULES = get_args(Schedule)
 
 
 def test_each_parameter_is_in_exactly_one_group_and_only_matrices_decay() -> None:
@@ -37,6 +41,27 @@ def test_the_schedule_rises_then_falls_and_stays_in_0_1(total: int, share: float
     rise, fall = values[:warmup], values[warmup:]
     assert rise == sorted(rise)
     assert fall == sorted(fall, reverse=True)
+
+
+@given(
+    total=st.integers(1, 500), share=st.floats(0, 1), kind=st.sampled_from(get_args(Schedule)), cuts=st.integers(0, 9)
+)
+def test_every_schedule_stays_in_0_1_and_moves_at_the_first_step(
+    total: int, share: float, kind: Schedule, cuts: int
+) -> None:
+    values = [factor(s, total=total, warmup=int(total * share), kind=kind, cuts=cuts) for s in range(total)]
+    assert all(0 <= v <= 1 for v in values)
+    assert values[0] > 0 or total == 1
+
+
+def test_schedules_turn_where_they_say() -> None:
+    def at(kind: Schedule, *steps: int) -> list[float]:
+        return [factor(s, total=1010, warmup=10, kind=kind) for s in steps]
+
+    assert at("step", 10, 342, 344, 676, 677, 1009) == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
+    assert at("cyclic", 10, 135, 260, 385) == pytest.approx([1, 0.1, 1, 0.1])
+    assert at("wsd", 10, 809, 910, 1009) == pytest.approx([1, 1, 0.5, 0.005])
+    assert at("one_cycle", 0, 303, 1009) == pytest.approx([0.04, 1, 0], abs=1e-4)
 
 
 def test_the_average_equals_a_naive_recursion_and_swapping_twice_changes_nothing() -> None:

@@ -15,7 +15,7 @@ BETAS = (0.9, 0.99)
 
 
 def group(*params: torch.Tensor, decay: float = 0.0, scale: float = 1.0) -> Group:
-    return Group(params=list(params), lr=0.0, weight_decay=decay, scale=scale, name="x")
+    return Group(params=list(params), lr=0.0, weight_decay=decay, scale=scale, part="query", place="head")
 
 
 def sparse(shape: tuple[int, int], rows: list[int], seed: int) -> torch.Tensor:

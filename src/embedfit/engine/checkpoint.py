@@ -24,7 +24,7 @@ from embedfit.errors import RunError
 from embedfit.run import write_atomically
 from embedfit.team import Team
 
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

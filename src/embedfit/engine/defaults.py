@@ -91,7 +91,7 @@ class Chosen:
         label_smoothing: of the objective.
         batch_size: queries in a step.
         steps: length of the run.
-        steps_per_epoch: steps that see every example once.
+        steps_per_epoch: steps that see every example once; of several accumulated batches, if it is to be.
         warmup: steps.
         average: share of the run.
         evaluate_every: steps.
@@ -174,17 +174,18 @@ def choose(recipe: Recipe, data: Examples, kind: Kind, family: Family) -> Chosen
     count = len(data)
     batch_size = family.batch_size[kind] if optim.batch_size == "auto" else optim.batch_size
     batch_size = max(2, min(batch_size, count))
-    per_epoch = steps_per_epoch(count, batch_size)
+    per_epoch = max(1, round(steps_per_epoch(count, batch_size) / optim.accumulate))
+    in_step = batch_size * optim.accumulate
     if optim.length == "auto":
-        wanted = min(family.epochs[kind] * per_epoch, family.most_examples / batch_size)
+        wanted = min(family.epochs[kind] * per_epoch, family.most_examples / in_step)
         steps = max(round(wanted), family.least_steps)
     else:
-        steps = Duration.steps(optim.length, steps_per_epoch=per_epoch, batch_size=batch_size)
+        steps = Duration.steps(optim.length, steps_per_epoch=per_epoch, batch_size=in_step)
 
     def duration(text: str, share: float) -> int:
         if text == "auto":
             return max(1, round(steps * share))
-        return max(1, Duration.steps(text, steps_per_epoch=per_epoch, batch_size=batch_size, total=steps))
+        return max(1, Duration.steps(text, steps_per_epoch=per_epoch, batch_size=in_step, total=steps))
 
     documents = len(data.document_texts)
     candidates = documents if data.catalogue else max(2, min(documents, batch_size * (1 + data.negatives.shape[1])))
@@ -200,14 +201,14 @@ def choose(recipe: Recipe, data: Examples, kind: Kind, family: Family) -> Chosen
         batch_size=batch_size,
         steps=steps,
         steps_per_epoch=per_epoch,
-        warmup=Duration.steps(optim.warmup, steps_per_epoch=per_epoch, batch_size=batch_size, total=steps),
+        warmup=Duration.steps(optim.warmup, steps_per_epoch=per_epoch, batch_size=in_step, total=steps),
         average=family.average if optim.average == "auto" else optim.average,
         evaluate_every=duration(recipe.run.evaluate_every, 1 / EVALUATIONS),
         checkpoint_every=None if recipe.run.checkpoint_every == "auto" else duration(recipe.run.checkpoint_every, 1.0),
         betas=family.betas,
         trust_end=family.trust_end,
         prototype_scale=family.prototype_scale,
-        layer_decay=family.layer_decay,
+        layer_decay=family.layer_decay if optim.layer_decay == "auto" else optim.layer_decay,
         anchor=family.anchor,
         candidates=candidates,
     )

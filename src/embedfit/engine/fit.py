@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Fitted", "Setup", "check_resumable", "fit", "prepare"]
+__all__ = ["Fitted", "Setup", "check_resumable", "fit", "plan_for", "prepare"]
 
 import hashlib
 import json
@@ -19,7 +19,8 @@ from embedfit.engine import checkpoint
 from embedfit.engine.checkpoint import Checkpoint
 from embedfit.engine.device import interruptible, threaded
 from embedfit.engine.journal import Journal
-from embedfit.engine.loop import Observer, Plan, Readings, Slack, train
+from embedfit.engine.loop import Observer, Readings, Slack, train
+from embedfit.engine.plan import Plan
 from embedfit.engine.rate import learning_rate_test
 from embedfit.engine.read import read_step
 from embedfit.engine.setup import Setup, prepare
@@ -58,7 +59,8 @@ def fit(
     Args:
         setup: from `prepare`.
         folder: of the run; checkpoints and history go there.
-        measure: held-out readings of a model; the first decides, higher is better.
+        measure: held-out readings of a model; the first decides, higher is better. Those of the first process count,
+            the others are called to help.
         progress: told (step, steps, readings) after every step.
         slack: standard error of the first reading at a value; where the end of the schedule is to be trusted, later
             weights are kept that are not worse than the best by more.
@@ -78,7 +80,7 @@ def fit(
     team = setup.objective.team
     setup, start = _begun(setup, folder, held_out) if resume and team.tell(path.is_file()) else (setup, None)
     with threaded(setup.facts["chosen.threads"]):
-        plan, facts = (_plan(setup, start.values["rate"]), start.values["facts"]) if start else _rated(setup)
+        plan, facts = (plan_for(setup, start.values["rate"]), start.values["facts"]) if start else _rated(setup)
     step, spent = (int(start.values["step"]), start.values["seconds"]) if start else (0, 0.0)
     journal = Journal(folder / "history.jsonl", keep_until=step) if team.leads else None
 
@@ -104,7 +106,7 @@ def fit(
     with threaded(setup.facts["chosen.threads"]), interruptible() as asked_to_stop:
         observer = Observer(
             read=read_step,
-            measure=lambda: team.tell(dict(measure(setup.objective.model)) if team.leads else None),
+            measure=lambda: team.tell(dict(measure(setup.objective.model))),
             record=record,
             keep=keep,
             keep_now=_clock(setup.chosen.checkpoint_every, team),
@@ -120,7 +122,12 @@ def fit(
             if journal is not None:
                 journal.flush()
     ending = {"train.seconds": round(spent + time.perf_counter() - began, 2), "train.stopped": ended}
-    settled = {"chosen.learning_rate": plan.learning_rate, "train.shuffled": True, "train.best_step": best.step}
+    settled = {
+        "chosen.learning_rate": plan.learning_rate,
+        "chosen.schedule": plan.schedule,
+        "train.shuffled": True,
+        "train.best_step": best.step,
+    }
     return Fitted(model=setup.objective.model, facts={**setup.facts, **facts, **settled, **ending})
 
 
@@ -196,33 +203,43 @@ def fingerprint(setup: Setup) -> str:
     return sha.hexdigest()[:32]
 
 
-def _plan(setup: Setup, rate: float) -> Plan:
+def plan_for(setup: Setup, rate: float) -> Plan:
+    """The plan of a setup, at a learning rate."""
     chosen, optim = setup.chosen, setup.recipe.optim
+    own = optim.kind == "schedule_free"  # which averages the weights itself, in the place of a schedule
     return Plan(
         steps=chosen.steps,
         batch_size=chosen.batch_size,
+        accumulate=optim.accumulate,
         learning_rate=rate,
         warmup=chosen.warmup,
-        schedule=optim.schedule,
+        schedule=("constant" if own else "cosine") if optim.schedule == "auto" else optim.schedule,
         max_gradient_norm=optim.max_gradient_norm,
+        optimiser=optim.kind,
         betas=chosen.betas,
-        average=chosen.average,
+        momentum=MOMENTUM.get(optim.kind, 0.0) if optim.momentum == "auto" else optim.momentum,
+        average=0.0 if own else chosen.average,
         evaluate_every=chosen.evaluate_every,
         patience=optim.patience,
         seed=optim.seed,
     )
 
 
+MOMENTUM = {"sgd": 0.9, "muon": 0.95}
+# where the learning-rate test begins, in multiples of AdamW's usual rate: clipped gradients are as long as 1 in all,
+# steps of Adam and its kin as long as 1 in each number
+ANCHOR = {"sgd": 100.0, "adagrad": 3.0, "rmsprop": 0.3}
+
+
 def _rated(setup: Setup) -> tuple[Plan, dict[str, Any]]:
     """The plan with its learning rate, and the facts of the test."""
     wanted = setup.recipe.optim.learning_rate
     if wanted != "auto":
-        return _plan(setup, wanted), {}
-    plan = _plan(setup, setup.chosen.anchor)
+        return plan_for(setup, wanted), {}
+    anchor = setup.chosen.anchor * ANCHOR.get(setup.recipe.optim.kind, 1.0)
+    plan = plan_for(setup, anchor)
     trial = max(10, min(TRIAL_STEPS, setup.chosen.steps // 20))
-    test = learning_rate_test(
-        setup.objective, setup.material, setup.groups, plan, anchor=setup.chosen.anchor, trial=trial
-    )
+    test = learning_rate_test(setup.objective, setup.material, setup.groups, plan, anchor=anchor, trial=trial)
     losses = {f"{rate:.2g}": loss for rate, loss in test.losses.items()}
     return replace(plan, learning_rate=test.chosen), {
         "rate_test.losses": losses,

@@ -2,81 +2,23 @@
 
 from __future__ import annotations
 
-__all__ = ["Best", "Plan", "train"]
+__all__ = ["Best", "Observer", "Readings", "Slack", "train"]
 
+import contextlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
-import torch
 from torch import Tensor
 
-from embedfit.data.batches import batch, rows_of
-from embedfit.data.examples import Examples
+from embedfit.engine.accumulate import accumulated
 from embedfit.engine.checkpoint import Checkpoint
-from embedfit.engine.step import Objective, Step, train_step
-from embedfit.errors import NonFiniteLossError
-from embedfit.optim import Average, Group, Optimiser, factor
-from embedfit.types import Batch, Tokens
+from embedfit.engine.plan import Material, Plan
+from embedfit.engine.step import Objective, Step
+from embedfit.errors import NonFiniteLossError, RecipeError
+from embedfit.optim import Average, Group, Optimiser
 
 Readings = Mapping[str, float]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """A run with nothing left to decide; time is steps.
-
-    Attributes:
-        steps: the whole run.
-        batch_size: queries in a step.
-        learning_rate: at the top of the schedule.
-        warmup: steps.
-        schedule: fall after the warmup.
-        max_gradient_norm: longer gradients are shortened.
-        betas: of AdamW.
-        average: share of the run that the moving average of the weights looks back; 0 for none.
-        evaluate_every: steps.
-        patience: evaluations without a better metric.
-        seed: of order, partners and dropout.
-    """
-
-    steps: int
-    batch_size: int
-    learning_rate: float
-    warmup: int
-    schedule: Literal["cosine", "linear", "constant"]
-    max_gradient_norm: float
-    betas: tuple[float, float]
-    average: float
-    evaluate_every: int
-    patience: int
-    seed: int
-
-    def decay(self) -> float:
-        """Decay of the moving average whose window is `average` of the run."""
-        window = self.average * self.steps
-        return 1 - 1 / window if window > 1 else 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Material:
-    """What is trained on: examples and their tokens, made once."""
-
-    data: Examples
-    query_tokens: Tokens
-    document_tokens: Tokens
-    device: torch.device = torch.device("cpu")  # noqa: RUF009 (frozen)
-
-    def batch_of(self, step: int, plan: Plan) -> Batch:
-        """The batch of a step."""
-        rows = rows_of(step, len(self.data), batch_size=plan.batch_size, seed=plan.seed)
-        return self.batch_with(rows, plan, draw=step)
-
-    def batch_with(self, rows: Tensor, plan: Plan, *, draw: int) -> Batch:
-        """A batch of some examples; `draw` numbers its random choices."""
-        made = batch(self.data, self.query_tokens, self.document_tokens, rows, draw=(plan.seed, draw))
-        return made if self.device.type == "cpu" else made.to(self.device)
 
 
 Slack = Callable[[float], float]
@@ -84,11 +26,20 @@ Slack = Callable[[float], float]
 
 @dataclass(slots=True)
 class Best:
-    """The best weights so far by the held-out metric, and how long ago that was."""
+    """The best weights so far by the held-out metric, and how long ago that was.
+
+    Attributes:
+        metric: their readings, in the order in which they decide.
+        step: when they were found.
+        waited: evaluations since.
+        cuts: how often so far `PLATEAU` evaluations in a row were no better.
+        weights: of the towers.
+    """
 
     metric: tuple[float, ...] = ()
     step: int = 0
     waited: int = 0
+    cuts: int = 0
     weights: dict[str, Tensor] = field(default_factory=dict)
 
     def offer(
@@ -104,6 +55,10 @@ class Best:
         if better or near:
             self.step, self.weights = step, {k: v.detach().clone() for k, v in weights.items()}
         self.metric, self.waited = (metric, 0) if better else (self.metric, self.waited + 1)
+        self.cuts += self.waited % PLATEAU == 0 and self.waited > 0
+
+
+PLATEAU = 2  # evaluations without a better metric after which the schedule "plateau" cuts the rate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,17 +109,19 @@ def train(
         The best weights, and why training ended: "finished" or "no better for N evaluations".
 
     Raises:
+        RecipeError: the schedule waits for a held-out metric, and nothing is held out.
         NonFiniteLossError: a loss or gradient was NaN or infinite; the weights are those before that step.
         RunError: a checkpoint could not be written.
         KeyboardInterrupt: the user asked to stop; a checkpoint has been kept.
     """
     model, loss = objective.model, objective.loss
-    optimiser = Optimiser(groups, betas=plan.betas)
+    optimiser = plan.mover(groups)
     average, best, first = Average(model, plan.decay()), Best(), 0
     if start is not None:
         first = resume(start, objective, optimiser, average, best)
     else:  # the untrained model counts: a pretrained encoder may be best as it is
         held_out = observer.measure()
+        check_schedule(plan, held_out)
         best.offer(tuple(held_out.values()) or (0.0,), 0, model.state_dict())
         observer.record(0, held_out)
     model.train()
@@ -172,22 +129,22 @@ def train(
     for number in range(first, plan.steps):
         if best.waited >= plan.patience:  # here, because a resumed run may already have come to its end
             break
-        rate = plan.learning_rate * factor(number, total=plan.steps, warmup=plan.warmup, kind=plan.schedule)
-        step = train_step(objective, material.batch_of(number, plan), number=number, seed=plan.seed)
+        rate = plan.rate(number, best.cuts)
+        watched = observer.due(number)
+        step = accumulated(objective, material.batches_of(number, plan), number=number, seed=plan.seed)
         norm = clipped(optimiser, plan, step)
-        optimiser.step(rate)
+        optimiser.step(rate, watched=watched)
         average.update()
 
         done = number + 1
         readings = {"loss": step.loss, "learning_rate": rate, "gradient_norm": norm}
-        if observer.due(number):
+        if watched:
             readings |= observer.read(step, optimiser)
         observer.record(done, readings)
         if done % plan.evaluate_every == 0 or done == plan.steps:
-            average.swap()
-            held_out = observer.measure()
-            best.offer(tuple(held_out.values()) or (float(done),), done, model.state_dict(), observer.slack)
-            average.swap()
+            with averaged(average, optimiser):
+                held_out = observer.measure()
+                best.offer(tuple(held_out.values()) or (float(done),), done, model.state_dict(), observer.slack)
             observer.record(done, held_out)
         stopping = observer.stop()
         ended = done == plan.steps or best.waited >= plan.patience  # what follows can still be interrupted
@@ -200,6 +157,31 @@ def train(
     loss.eval()
     model.eval()
     return best, f"no better for {best.waited} evaluations" if best.waited >= plan.patience else "finished"
+
+
+def check_schedule(plan: Plan, held_out: Readings) -> None:
+    """Refuse to wait for a held-out metric that is never measured.
+
+    Raises:
+        RecipeError: the schedule is "plateau", and nothing is held out.
+    """
+    if plan.schedule == "plateau" and not held_out:
+        raise RecipeError(
+            'optim.schedule = "plateau" follows the held-out metric, and nothing is held out',
+            hint="hold rows out with data.dev, or take another schedule",
+        )
+
+
+@contextlib.contextmanager
+def averaged(average: Average, optimiser: Optimiser) -> Iterator[None]:
+    """The weights that are measured and kept, in place of those that the next step starts from."""
+    average.swap()
+    optimiser.swap()
+    try:
+        yield
+    finally:
+        optimiser.swap()
+        average.swap()
 
 
 def clipped(optimiser: Optimiser, plan: Plan, step: Step) -> float:
@@ -228,7 +210,13 @@ def state_of(step: int, objective: Objective, optimiser: Optimiser, average: Ave
         "average": average.state(),
         "best": best.weights,
     }
-    values = {"step": step, "metric": list(best.metric), "best_step": best.step, "waited": best.waited}
+    values = {
+        "step": step,
+        "metric": list(best.metric),
+        "best_step": best.step,
+        "waited": best.waited,
+        "cuts": best.cuts,
+    }
     # clones, because towers that are one and the same would be refused as shared memory
     tensors = {f"{part}/{k}": v.detach().clone() for part, state in parts.items() for k, v in state.items()}
     return Checkpoint(values=values, tensors=tensors)
@@ -241,5 +229,5 @@ def resume(start: Checkpoint, objective: Objective, optimiser: Optimiser, averag
     optimiser.load(start.part("optimiser"))
     average.load(start.part("average"))
     best.metric, best.step = tuple(start.values["metric"]), start.values["best_step"]
-    best.waited, best.weights = start.values["waited"], start.part("best")
+    best.waited, best.cuts, best.weights = start.values["waited"], start.values["cuts"], start.part("best")
     return int(start.values["step"])

@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from embedfit.data.batches import order, rows_of
-from embedfit.engine.loop import Material, Plan
-from embedfit.engine.step import Objective, loss_of, train_step
+from embedfit.engine.accumulate import accumulated
+from embedfit.engine.plan import Material, Plan
+from embedfit.engine.step import Objective, loss_of
 from embedfit.errors import NonFiniteLossError
-from embedfit.optim import Group, Optimiser, factor
+from embedfit.optim import Group, factor
 from embedfit.types import Batch
 
 STRIDE = 3.0  # between neighbouring rates; the optimum of Adam is flat over about this range
@@ -56,7 +57,7 @@ def learning_rate_test(
         objective: towers and loss; their weights are put back bit for bit.
         material: examples and tokens.
         groups: optimiser groups.
-        plan: batch size and seed are taken from it.
+        plan: batches, optimiser and seed are taken from it.
         anchor: where to begin, the family's usual rate.
         trial: steps of one trial.
     """
@@ -108,17 +109,21 @@ def _judge(objective: Objective, judged: list[Batch]) -> float:
 
 def _trial(objective: Objective, material: Material, learned: Tensor, groups: list[Group], plan: Plan) -> bool:
     """Train a few steps; false when a loss or gradient was not finite."""
-    optimiser = Optimiser(groups, betas=plan.betas)
+    optimiser = plan.mover(groups)
     objective.model.train()
     for number in range(plan.steps):
         rate = plan.learning_rate * factor(number, total=plan.steps, warmup=max(1, plan.steps // 10), kind="linear")
-        rows = learned[rows_of(number, len(learned), batch_size=plan.batch_size, seed=plan.seed)]
+        batches = [_learned(material, learned, plan, number * plan.accumulate + i) for i in range(plan.accumulate)]
         try:
-            batch = material.batch_with(rows, plan, draw=number)
-            train_step(objective, batch, number=number, seed=plan.seed)
+            accumulated(objective, batches, number=number, seed=plan.seed)
         except NonFiniteLossError:
             return False
         if not math.isfinite(optimiser.clip(plan.max_gradient_norm)):
             return False
         optimiser.step(rate)
     return True
+
+
+def _learned(material: Material, learned: Tensor, plan: Plan, number: int) -> Batch:
+    rows = learned[rows_of(number, len(learned), batch_size=plan.batch_size, seed=plan.seed)]
+    return material.batch_with(rows, plan, draw=number)

@@ -6,7 +6,7 @@ __all__ = ["read_step"]
 
 from embedfit.engine.step import Step
 from embedfit.optim import Optimiser
-from embedfit.probes import embedding, gradient, score
+from embedfit.probes import embedding, score
 
 
 def read_step(step: Step, optimiser: Optimiser) -> dict[str, float]:
@@ -23,7 +23,4 @@ def read_step(step: Step, optimiser: Optimiser) -> dict[str, float]:
 
 def _update_ratio(optimiser: Optimiser) -> float:
     """Norm of the last update over the norm of what it moved; of tables, the rows that the step touched."""
-    whole = [p for p in optimiser.parameters if p not in optimiser.rows]
-    size = sum(float(p.detach().square().sum()) for p in whole)
-    moved = (gradient.adam_update_ratio(optimiser.whole) ** 2 * size if size else 0.0) + optimiser.moved
-    return (moved / (size + optimiser.size)) ** 0.5 if size + optimiser.size else 0.0
+    return (optimiser.moved / optimiser.size) ** 0.5 if optimiser.size else 0.0

@@ -15,7 +15,7 @@ from embedfit.data.examples import Examples, examples
 from embedfit.engine.defaults import FAMILIES, Chosen, FamilyName, choose, family_of, kind_for
 from embedfit.engine.device import device_for, memory_for, precision_for, threads_for
 from embedfit.engine.exchange import share
-from embedfit.engine.loop import Material
+from embedfit.engine.plan import Material
 from embedfit.engine.step import Objective
 from embedfit.errors import RecipeError
 from embedfit.losses import CoSENT, CosineRegression, InfoNCE, Loss, Symmetric
@@ -96,8 +96,11 @@ def prepare(train_pairs: Pairs, recipe: Recipe, towers: TwoTower | None = None) 
         memory=memory_for(recipe.run.memory_gb, device),
         team=team,
     )
+    _check_rates(recipe, towers)
     parts = {"query": towers.query, "document": towers.document, "loss": loss}
-    scales = {"document": chosen.prototype_scale} if data.catalogue else {}
+    scales: dict[str, float] = {str(name): rate for name, rate in recipe.optim.rates.items()}
+    if data.catalogue:
+        scales["document"] = scales.get("document", 1.0) * chosen.prototype_scale
     made = groups(parts, weight_decay=recipe.optim.weight_decay, scales=scales, layer_decay=chosen.layer_decay)
     material = Material(data=data, query_tokens=query_tokens, document_tokens=document_tokens, device=device)
     return Setup(
@@ -164,6 +167,14 @@ def _check_towers(recipe: Recipe, towers: TwoTower | None, data: Examples) -> No
         raise RecipeError(
             "class prototypes take the place of a document tower, and a second tower was asked for",
             hint='leave model.shared at true, or set loss.kind = "infonce"',
+        )
+
+
+def _check_rates(recipe: Recipe, towers: TwoTower) -> None:
+    if towers.shared and "document" in recipe.optim.rates:
+        raise RecipeError(
+            "optim.rates has a rate for the document tower, and one tower embeds queries and documents",
+            hint="set the rate of 'query', or model.shared = false",
         )
 
 

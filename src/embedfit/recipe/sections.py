@@ -67,19 +67,35 @@ class LossSection(Section):
     label_smoothing: Share | Auto = Field("auto", description="share of the target given to all candidates alike")
 
 
+Rates = dict[Literal["query", "document", "loss", "embeddings", "layers", "head"], Annotated[float, Field(ge=0)]]
+
+
 class OptimSection(Section):
     """How the weights move."""
 
+    kind: Literal["adamw", "adam", "sgd", "adagrad", "rmsprop", "muon", "schedule_free"] = Field(
+        "adamw", description="the optimiser"
+    )
     learning_rate: Annotated[float, Field(ge=0)] | Auto = Field(
         "auto", description="auto: by a learning-rate test on the data"
     )
+    rates: Rates = Field(
+        {}, description="times that rate by tower (query, document), place (embeddings, layers, head) or loss; 0: held"
+    )
+    layer_decay: Annotated[float, Field(gt=0, le=1)] | Auto = Field(
+        "auto", description="factor of the rate from each stacked layer to the one below"
+    )
+    momentum: Share | Auto = Field("auto", description="of sgd (auto: 0.9) and muon (auto: 0.95)")
     batch_size: Count | Auto = Field("auto", description="queries in one step")
+    accumulate: Count = Field(
+        1, description="batches whose mean gradient makes one step; adds no negatives: a query meets its own batch only"
+    )
     length: WholeText | Auto = Field("auto", description="how long to train at most")
     warmup: DurationText = Field("6%", description="linear rise of the learning rate")
-    schedule: Literal["cosine", "linear", "constant"] = Field(
-        "cosine", description="fall of the learning rate after warmup"
+    schedule: Literal["auto", "cosine", "linear", "constant", "step", "cyclic", "one_cycle", "plateau", "wsd"] = Field(
+        "auto", description="the learning rate after warmup; auto: cosine, and constant with schedule_free"
     )
-    weight_decay: float = Field(0.01, ge=0, description="AdamW, on weight matrices only")
+    weight_decay: float = Field(0.01, ge=0, description="on weight matrices only")
     max_gradient_norm: float = Field(1.0, gt=0, description="longer gradients are shortened")
     average: Annotated[float, Field(ge=0, le=1)] | Auto = Field(
         "auto", description="moving average of the weights: share of the run it looks back; 0: none"

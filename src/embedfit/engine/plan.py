@@ -1,0 +1,90 @@
+"""What is to be done, with nothing left to decide, and what it is done on."""
+
+from __future__ import annotations
+
+__all__ = ["Material", "Plan"]
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from embedfit.data.batches import batch, rows_of
+from embedfit.data.examples import Examples
+from embedfit.optim import Group, Kind, Optimiser, Schedule, factor
+from embedfit.types import Batch, Tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A run with nothing left to decide; time is steps.
+
+    Attributes:
+        steps: the whole run.
+        batch_size: queries in a step.
+        accumulate: batches whose mean gradient makes one step.
+        learning_rate: at the top of the schedule.
+        warmup: steps.
+        schedule: the learning rate after the warmup.
+        max_gradient_norm: longer gradients are shortened.
+        optimiser: its kind.
+        betas: of its moments.
+        momentum: of SGD and Muon.
+        average: share of the run that the moving average of the weights looks back; 0 for none.
+        evaluate_every: steps.
+        patience: evaluations without a better metric.
+        seed: of order, partners and dropout.
+    """
+
+    steps: int
+    batch_size: int
+    learning_rate: float
+    warmup: int
+    schedule: Schedule
+    max_gradient_norm: float
+    betas: tuple[float, float]
+    average: float
+    evaluate_every: int
+    patience: int
+    seed: int
+    accumulate: int = 1
+    optimiser: Kind = "adamw"
+    momentum: float = 0.9
+
+    def mover(self, groups: list[Group]) -> Optimiser:
+        """The optimiser, before its first step."""
+        return Optimiser(groups, betas=self.betas, kind=self.optimiser, momentum=self.momentum)
+
+    def rate(self, number: int, cuts: int = 0) -> float:
+        """Learning rate of a step."""
+        return self.learning_rate * factor(number, total=self.steps, warmup=self.warmup, kind=self.schedule, cuts=cuts)
+
+    def decay(self) -> float:
+        """Decay of the moving average whose window is `average` of the run."""
+        window = self.average * self.steps
+        return 1 - 1 / window if window > 1 else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Material:
+    """What is trained on: examples and their tokens, made once."""
+
+    data: Examples
+    query_tokens: Tokens
+    document_tokens: Tokens
+    device: torch.device = torch.device("cpu")  # noqa: RUF009 (frozen)
+
+    def batches_of(self, step: int, plan: Plan) -> list[Batch]:
+        """The batches of a step."""
+        first = step * plan.accumulate
+        return [self.batch_of(number, plan) for number in range(first, first + plan.accumulate)]
+
+    def batch_of(self, number: int, plan: Plan) -> Batch:
+        """A batch by its number."""
+        rows = rows_of(number, len(self.data), batch_size=plan.batch_size, seed=plan.seed)
+        return self.batch_with(rows, plan, draw=number)
+
+    def batch_with(self, rows: Tensor, plan: Plan, *, draw: int) -> Batch:
+        """A batch of some examples; `draw` numbers its random choices."""
+        made = batch(self.data, self.query_tokens, self.document_tokens, rows, draw=(plan.seed, draw))
+        return made if self.device.type == "cpu" else made.to(self.device)
