@@ -158,13 +158,21 @@ def commands() -> str:
 
 def families() -> str:
     """What "auto" starts from in each family of towers."""
-    head = ("family", "rate test from", "batch size", f"epochs ({', '.join(KINDS)})", "average", "label smoothing")
+    head = (
+        "family",
+        "rate test from",
+        f"batch size ({', '.join(KINDS)})",
+        f"epochs ({', '.join(KINDS)})",
+        "average",
+        "label smoothing",
+    )
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for name, family in FAMILIES.items():
+        sizes = ", ".join(str(family.batch_size[kind]) for kind in KINDS)
         epochs = ", ".join(str(family.epochs[kind]) for kind in KINDS)
         figures = (
             f"{family.anchor:g}",
-            family.batch_size,
+            sizes,
             epochs,
             f"{family.average:g}",
             f"{family.label_smoothing:g}",

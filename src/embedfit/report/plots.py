@@ -220,10 +220,17 @@ def scatter(points: Sequence[Point], *, description: str) -> Markup:
         x, y = (sum(values) / len(values) for values in zip(*places[label], strict=True))
         half = 3.2 * sum(2 if ord(c) > 0x2E80 else 1 for c in label[:28])
         x = min(max(x, half + 2), width - half - 2)
-        if all(abs(x - a) > half + h or abs(y - b) > 14 for a, b, h in taken):
-            taken.append((x, y, half))
+        free = [
+            y + shift
+            for shift in (0, 16, -16, 32, -32)
+            if all(abs(x - a) > half + h or abs(y + shift - b) > 14 for a, b, h in taken)
+        ]
+        if free:
+            taken.append((x, free[0], half))
             words = label if len(label) <= 28 else f"{label[:27]}…"
-            drawn.append(tag("text", words, x=round(x, 1), y=round(y, 1), class_="place", text_anchor="middle"))
+            key = tag("tspan", "● ", class_=f"key {colour[label]}")
+            at_place = {"x": round(x, 1), "y": round(free[0], 1), "class_": "place", "text_anchor": "middle"}
+            drawn.append(tag("text", key, words, **at_place))
     at = Frame(
         x=Axis(low=0, high=1, start=0, end=width),
         y=Axis(low=0, high=1, start=height, end=0),
