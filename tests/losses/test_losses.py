@@ -8,100 +8,71 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from naive_losses import MARGINS, ROWS, SOFTMAX, Case, by_definition, random_scores
 
-from embedfit.losses import CoSENT, CosineRegression, InfoNCE, Loss, Symmetric
+from embedfit.losses import (
+    CoSENT,
+    CosineRegression,
+    Debiased,
+    InfoNCE,
+    LogQ,
+    Loss,
+    Margin,
+    Sigmoid,
+    Symmetric,
+    Temperature,
+)
+from embedfit.losses import TargetProbability as Target
 from embedfit.scores import Scores
 
-SOFTMAX = [
-    InfoNCE(0.05),
-    InfoNCE(0.1, margin=0.3),
-    InfoNCE(0.07, label_smoothing=0.1),
-    InfoNCE(0.07, margin=0.2, label_smoothing=0.3),
-]
-LOSSES: list[Loss] = [*SOFTMAX, *(Symmetric(loss) for loss in SOFTMAX)]
+LOSSES: list[Loss] = [*(case.loss for case in ROWS), *(Symmetric(case.loss) for case in ROWS[:3])]
 
 
-def random_scores(q: int, d: int, seed: int, dtype: torch.dtype = torch.float32) -> Scores:
-    """Cosines in [-1, 1], one to three positives in a row, a tenth of the other cells doubtful."""
-    g = torch.Generator().manual_seed(seed)
-    values = torch.rand(q, d, generator=g, dtype=torch.float64) * 2 - 1
-    positive = torch.zeros(q, d, dtype=torch.bool)
-    positive[torch.arange(q), torch.randperm(d, generator=g)[:q] if d >= q else torch.randint(d, (q,), generator=g)] = (
-        True
-    )
-    positive |= torch.rand(q, d, generator=g) < 0.05
-    candidate = positive | (torch.rand(q, d, generator=g) < 0.9)
-    return Scores(values.to(dtype), positive, candidate)
+@pytest.mark.parametrize("case", ROWS, ids=str)
+@given(seed=st.integers(0, 10_000), q=st.integers(1, 6), d=st.integers(2, 9))
+@settings(max_examples=8)
+def test_a_loss_equals_its_definition_in_float64(case: Case, seed: int, q: int, d: int) -> None:
+    scores = random_scores(q, d, seed, several=case.alone)
+    torch.testing.assert_close(case.loss(scores).detach(), by_definition(case, scores), rtol=1e-5, atol=1e-9)
 
 
-def naive_infonce(loss: InfoNCE, scores: Scores) -> list[float]:
-    """Straight from the definition, cell by cell."""
-    out = []
-    for row, (values, positive, candidate) in enumerate(
-        zip(scores.values, scores.positive, scores.candidate, strict=True)
-    ):
-        del row
-        logit = [
-            (float(v) - (loss.margin if p else 0)) / loss.temperature for v, p in zip(values, positive, strict=True)
-        ]
-        negatives = [math.exp(x) for x, p, c in zip(logit, positive, candidate, strict=True) if c and not p]
-        own = [x for x, p in zip(logit, positive, strict=True) if p]
-        if not own:
-            out.append(0.0)
-            continue
-        hard = sum(-math.log(math.exp(x) / (math.exp(x) + sum(negatives))) for x in own) / len(own)
-        part = [x for x, p, c in zip(logit, positive, candidate, strict=True) if p or c]
-        total = math.log(sum(math.exp(x) for x in part))
-        soft = sum(total - x for x in part) / len(part)
-        out.append((1 - loss.label_smoothing) * hard + loss.label_smoothing * soft)
-    return out
-
-
-@pytest.mark.parametrize("loss", SOFTMAX, ids=str)
-@pytest.mark.parametrize(("q", "d"), [(1, 2), (4, 4), (5, 9), (7, 3)])
-def test_infonce_equals_a_naive_float64_loop(loss: InfoNCE, q: int, d: int) -> None:
-    scores = random_scores(q, d, seed=q * d, dtype=torch.float64)
-    torch.testing.assert_close(loss(scores), torch.tensor(naive_infonce(loss, scores), dtype=torch.float64))
-
-
-@pytest.mark.parametrize("loss", SOFTMAX, ids=str)
-def test_symmetric_is_the_mean_of_both_directions(loss: InfoNCE) -> None:
-    scores = random_scores(6, 6, seed=3, dtype=torch.float64)
+@pytest.mark.parametrize("case", ROWS[:3], ids=str)
+def test_symmetric_is_the_mean_of_both_directions(case: Case) -> None:
+    scores = random_scores(6, 6, seed=3)
     one = Scores(scores.values, torch.eye(6, dtype=torch.bool), scores.candidate | torch.eye(6, dtype=torch.bool))
-    there = torch.tensor(naive_infonce(loss, one), dtype=torch.float64)
-    back = torch.tensor(naive_infonce(loss, one.T), dtype=torch.float64)
-    torch.testing.assert_close(Symmetric(loss)(one), (there + back) / 2)
+    there, back = by_definition(case, one), by_definition(case, one.T)
+    torch.testing.assert_close(Symmetric(case.loss)(one), (there + back) / 2)
 
 
-@pytest.mark.parametrize("loss", LOSSES, ids=str)
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)
 @given(seed=st.integers(0, 10_000), q=st.integers(1, 8), d=st.integers(2, 9))
-@settings(max_examples=25)
+@settings(max_examples=6)
 def test_permuting_the_queries_permutes_the_losses(loss: Loss, seed: int, q: int, d: int) -> None:
-    scores = random_scores(q, d, seed, torch.float64)
+    scores = random_scores(q, d, seed)
     p = torch.randperm(q, generator=torch.Generator().manual_seed(seed))
     permuted = Scores(scores.values[p], scores.positive[p], scores.candidate[p])
     torch.testing.assert_close(loss(permuted), loss(scores)[p])
 
 
-@pytest.mark.parametrize("loss", LOSSES, ids=str)
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)
 def test_cells_that_are_no_candidates_have_no_influence_and_no_gradient(loss: Loss) -> None:
     scores = random_scores(6, 8, seed=1)
     values = scores.values.clone().requires_grad_()
     loss(Scores(values, scores.positive, scores.candidate)).sum().backward()
     assert values.grad is not None
     assert values.grad[~scores.candidate].abs().max() == 0
-    changed = torch.where(scores.candidate, scores.values, torch.tensor(0.9))
+    changed = torch.where(scores.candidate, scores.values, torch.tensor(0.9, dtype=torch.float64))
     torch.testing.assert_close(loss(Scores(changed, scores.positive, scores.candidate)), loss(scores), rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("loss", LOSSES, ids=str)
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)
 def test_gradients_agree_with_finite_differences(loss: Loss) -> None:
-    scores = random_scores(3, 5, seed=5, dtype=torch.float64)
+    scores = random_scores(3, 5, seed=5)
     values = scores.values.clone().requires_grad_()
     assert torch.autograd.gradcheck(lambda v: loss(Scores(v, scores.positive, scores.candidate)), (values,))
 
 
-@pytest.mark.parametrize("loss", LOSSES, ids=str)
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)
 def test_a_query_without_negatives_or_positives_is_finite_with_a_finite_gradient(loss: Loss) -> None:
     values = torch.tensor([[0.3, 0.2], [0.1, 0.4], [0.5, 0.6]], requires_grad=True)
     positive = torch.tensor([[True, False], [False, False], [True, True]])
@@ -185,3 +156,93 @@ def test_graded_losses_refuse_scores_that_are_not_paired(loss: Loss) -> None:
 def test_infonce_refuses_settings_out_of_range(arguments: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="must be"):
         InfoNCE(**arguments)
+
+
+@pytest.mark.parametrize("margin", [margin for margin, _ in MARGINS], ids=repr)
+def test_a_margin_lowers_falls_and_has_a_finite_slope_everywhere(margin: Margin) -> None:
+    cosine = torch.linspace(-1, 1, 2001, dtype=torch.float32).requires_grad_()
+    lowered = margin(cosine)
+    (slope,) = torch.autograd.grad(lowered.sum(), cosine)
+    assert torch.isfinite(slope).all()
+    assert (lowered <= cosine + 1e-6).all()
+    if "Least" not in repr(margin):  # cos(4 angle) rises again where cos angle is the lesser by far
+        assert (lowered.diff() >= -1e-6).all()
+
+
+@pytest.mark.parametrize("learned", [0.011, 0.05, 0.99])
+def test_a_learned_temperature_begins_where_it_is_told_and_stays_within_its_bounds(learned: float) -> None:
+    temperature = Temperature(learned, learned=True)
+    assert temperature.value == pytest.approx(learned, rel=1e-4)
+    for place, bound in ((-50.0, 0.01), (50.0, 1.0)):
+        with torch.no_grad():
+            temperature.place.fill_(place)
+        assert temperature.value == pytest.approx(bound, rel=1e-4)
+
+
+def test_a_probability_that_reaches_its_target_costs_nothing() -> None:
+    values = torch.tensor([[1.0, 0.0, 0.0, 0.0, 0.0]])
+    own = torch.tensor([[True, False, False, False, False]])
+    scores = Scores(values, own, torch.ones_like(own))
+    reached = math.e / (math.e + 4)
+    for clipped in (False, True):
+        assert float(Target(1.0, reached, clipped=clipped)(scores)) == pytest.approx(0, abs=1e-6)
+    assert float(Target(1.0, 0.3, clipped=True)(scores)) == 0
+    assert float(Target(1.0, 0.3)(scores)) == pytest.approx((reached - 0.3) ** 2)
+
+
+def test_without_a_prior_the_debiased_loss_is_infonce() -> None:
+    scores = random_scores(6, 9, seed=2)
+    torch.testing.assert_close(Debiased(0.1, 0.0)(scores), InfoNCE(0.1)(scores))
+
+
+def test_logq_estimates_the_softmax_over_the_whole_catalogue() -> None:
+    """Over many batches the weighted sum of exp(negatives) is that of all documents, whatever their frequency."""
+    g = torch.Generator().manual_seed(0)
+    catalogue = torch.rand(40, generator=g, dtype=torch.float64) * 2 - 1
+    inclusion = torch.rand(40, generator=g, dtype=torch.float64) * 0.8 + 0.1
+    inclusion[0] = 1.0  # the positive
+    whole = InfoNCE(0.5)(Scores(catalogue[None], torch.eye(1, 40, dtype=torch.bool), torch.ones(1, 40) > 0))
+    estimates = []
+    for _ in range(4000):
+        drawn = torch.rand(40, generator=g, dtype=torch.float64) < inclusion
+        own = torch.eye(1, 40, dtype=torch.bool)[:, drawn]
+        scores = Scores(catalogue[None, drawn], own, torch.ones_like(own), log_q=inclusion[drawn].log())
+        estimates.append(LogQ(0.5)(scores).expm1())  # (sum of exp(negatives)) / exp(positive)
+    assert float(torch.stack(estimates).mean()) == pytest.approx(float(whole.expm1()), rel=0.02)
+
+
+def test_the_gradient_of_logq_is_that_of_the_weighted_form_of_the_paper() -> None:
+    scores = random_scores(5, 8, seed=4, several=False)
+    log_q = torch.linspace(-3, -0.1, 8, dtype=torch.float64)
+    ours, theirs = (scores.values.clone().requires_grad_() for _ in range(2))
+    LogQ(0.2)(Scores(ours, scores.positive, scores.candidate, log_q=log_q)).sum().backward()
+    negative = scores.candidate & ~scores.positive
+    lse = (theirs / 0.2 - log_q).masked_fill(~negative, -torch.inf).logsumexp(-1)
+    own = theirs[scores.positive] / 0.2
+    weight = 1 - (own.exp() / (own.exp() + lse.exp())).detach()
+    (-weight * (own - lse)).sum().backward()
+    torch.testing.assert_close(ours.grad, theirs.grad)
+
+
+def test_corrected_positives_too_it_is_the_softmax_of_yi_2019() -> None:
+    scores = random_scores(5, 8, seed=4, several=False)
+    log_q = torch.linspace(-3, -0.1, 8, dtype=torch.float64)
+    corrected = (scores.values / 0.2 - log_q).masked_fill(~scores.candidate, -torch.inf)
+    expected = -corrected.log_softmax(-1)[scores.positive]
+    found = LogQ(0.2, positive_too=True)(Scores(scores.values, scores.positive, scores.candidate, log_q=log_q))
+    torch.testing.assert_close(found, expected)
+
+
+def test_the_power_of_a_probability_stays_finite_far_out() -> None:
+    values = torch.tensor([[1.0, -1.0, 1.0]], requires_grad=True)
+    own = torch.tensor([[True, False, False]])
+    loss = Sigmoid(0.005, bias=0.0, power=4.0)(Scores(values, own, torch.ones_like(own)))
+    loss.sum().backward()
+    assert float(loss.detach()) == pytest.approx(200 - math.log(4), rel=1e-5)
+    assert values.grad is not None
+    assert torch.isfinite(values.grad).all()
+
+
+@pytest.mark.parametrize("case", SOFTMAX, ids=str)
+def test_a_loss_prints_what_it_is(case: Case) -> None:
+    assert type(case.loss).__name__ in str(case.loss)

@@ -4,7 +4,8 @@ Towers are not seen here: embeddings go in, the gradient by each of them comes o
 differentiation of the dense formula gives it. Three ways lead there:
 
 - dense: the whole matrix of scores; for small batches and for losses over the whole batch.
-- tiled: losses that see a row through its positives and one log-sum-exp (`losses.Softmax`), `scores/tiled.py`.
+- tiled: losses that see a row through its positive and what its negatives come to (`losses.Softmax`),
+  `scores/tiled.py`.
 - streamed: every other loss of rows, block by block; memory of a block instead of the matrix.
 
 Axes: q queries and d documents of all processes, e dimensions.
@@ -16,7 +17,7 @@ __all__ = ["Contrast", "Way", "contrast"]
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -25,7 +26,7 @@ from torch import Tensor
 
 from embedfit.engine.pairing import Pairing
 from embedfit.losses import Loss, Softmax, Symmetric
-from embedfit.scores import Scores, marked, units
+from embedfit.scores import Rivals, Scores, marked, units
 from embedfit.scores.cells import Lookup
 from embedfit.scores.tiled import both_ways, one_way
 from embedfit.scores.tiles import Tiles
@@ -109,8 +110,9 @@ def contrast(
 def _way_for(loss: Loss, pairing: Pairing, cells: int) -> Way:
     if pairing.target is not None or cells <= DENSE:
         return "dense"
-    inner = _one_direction(loss)
-    return "tiled" if isinstance(inner, Softmax) and inner.by_rows else "streamed"
+    # sampling is corrected for documents alone, and both directions share their tiles
+    alike = pairing.log_q is None or not isinstance(loss, Symmetric)
+    return "tiled" if isinstance(_one_direction(loss), Softmax) and alike else "streamed"
 
 
 def _one_direction(loss: Loss) -> Loss:
@@ -154,7 +156,7 @@ def _dense(query: Tensor, document: Tensor, loss: Loss, pairing: Pairing) -> _Pa
             yes = torch.ones_like(values, dtype=torch.bool)
             losses = loss(Scores(values, yes, yes, pairing.target.to(values.dtype)[:, None]))
         else:
-            losses = loss(marked(q @ d.T, pairing.positive, pairing.doubtful))
+            losses = loss(replace(marked(q @ d.T, pairing.positive, pairing.doubtful), log_q=pairing.log_q))
         if losses.requires_grad:  # a loss may be a constant (CoSENT of equal grades)
             (losses * pairing.share).sum().backward()
     mine, others = pairing.own_queries, pairing.own_documents
@@ -163,10 +165,10 @@ def _dense(query: Tensor, document: Tensor, loss: Loss, pairing: Pairing) -> _Pa
 
 
 def _tiled(query: Tensor, document: Tensor, loss: Loss, pairing: Pairing) -> _Part:
-    """Tiles, for losses that are functions of log-sum-exps; each process has the rows of its own queries."""
+    """Tiles, for losses that are functions of what negatives come to; each process has the rows of its own queries."""
     inner, positive, team = _one_direction(loss), pairing.positive, pairing.team
-    if not (isinstance(inner, Softmax) and inner.by_rows) or pairing.target is not None:
-        raise ValueError(f"{type(inner).__name__} is no function of one log-sum-exp per row; stream it")
+    if not isinstance(inner, Softmax) or pairing.target is not None:
+        raise ValueError(f"{type(inner).__name__} sees more of a row than what its negatives come to; stream it")
     scale = inner.scale
     share = pairing.share.double()
     tiles = Tiles(
@@ -176,14 +178,16 @@ def _tiled(query: Tensor, document: Tensor, loss: Loss, pairing: Pairing) -> _Pa
         scale=float(scale.detach()),
         rows=pairing.own_queries,
         doubtful=pairing.doubtful,
+        log_q=pairing.log_q if inner.corrects else None,
+        means=inner.means,
         block=BLOCK,
     )
     if isinstance(loss, Symmetric):
         owners = _owners(pairing, len(document)).double()
 
-        def both(at: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-            each = inner.of(at, columns[positive])  # of a document's several queries each faces its negatives alone
-            back = torch.zeros_like(columns).index_add(0, positive, each) / owners.square()
+        def both(at: Tensor, rows: Rivals, columns: Rivals) -> Tensor:
+            each = inner.of(at, columns.at(positive))  # of a document's several queries each faces its negatives alone
+            back = torch.zeros_like(columns.mean).index_add(0, positive, each) / owners.square()
             return (inner.of(at, rows) + back[positive]) / 2
 
         found = both_ways(tiles, both, share, team, pairing.queries)
@@ -217,6 +221,7 @@ def _streamed(query: Tensor, document: Tensor, loss: Loss, pairing: Pairing) -> 
     for rows in _blocks(mine):
         with torch.enable_grad():
             scores = marked(q[rows] @ d.T, pairing.positive[rows], pairing.doubtful, rows.start)
+            scores = replace(scores, log_q=pairing.log_q)
             losses[rows] = add(inner(scores), share[rows] / (2 if symmetric else 1))
     if symmetric:
         back, owners = _documents(pairing, len(document)), _owners(pairing, len(document))

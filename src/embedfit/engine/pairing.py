@@ -27,6 +27,7 @@ class Pairing:
         weight: how much each query counts in the mean.
         doubtful: cells that are no certain negatives.
         target: grade of each query with its own document (one to one); such pairs have no negatives.
+        log_q: log of the probability with which sampling brings each document; None: the loss does not correct for it.
         queries: how many queries each process holds, in order of rank.
         documents: how many documents each process holds, in order of rank.
         team: the processes.
@@ -36,6 +37,7 @@ class Pairing:
     weight: Float[Tensor, " q"]
     doubtful: Doubtful | None = None
     target: Float[Tensor, " q"] | None = None
+    log_q: Float[Tensor, " d"] | None = None
     queries: Sequence[int]
     documents: Sequence[int]
     team: Team = ALONE

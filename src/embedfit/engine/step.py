@@ -132,6 +132,7 @@ def _divided(objective: Objective, batch: Batch, seed: tuple[int, int] | None) -
         weight=batch.weight,
         doubtful=None if batch.target is not None else Doubtful.of(batch, objective.known),
         target=batch.target,
+        log_q=batch.log_q,
         queries=of_query.counts,
         documents=of_document.counts,
         team=team,

@@ -1,8 +1,31 @@
 """Objectives: `Scores` in, one number per query out."""
 
 from embedfit.losses.base import Loss, Softmax
+from embedfit.losses.cells import Sigmoid
 from embedfit.losses.graded import CoSENT, CosineRegression
 from embedfit.losses.infonce import InfoNCE
+from embedfit.losses.margins import Additive, Angular, Least, Margin, Multiple
+from embedfit.losses.softmax import DCL, Debiased, Focal, LogQ, TargetProbability
 from embedfit.losses.symmetric import Symmetric
+from embedfit.losses.temperature import Temperature
 
-__all__ = ["CoSENT", "CosineRegression", "InfoNCE", "Loss", "Softmax", "Symmetric"]
+__all__ = [
+    "DCL",
+    "Additive",
+    "Angular",
+    "CoSENT",
+    "CosineRegression",
+    "Debiased",
+    "Focal",
+    "InfoNCE",
+    "Least",
+    "LogQ",
+    "Loss",
+    "Margin",
+    "Multiple",
+    "Sigmoid",
+    "Softmax",
+    "Symmetric",
+    "TargetProbability",
+    "Temperature",
+]

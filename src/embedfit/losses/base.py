@@ -10,10 +10,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from embedfit.scores import Scores
+from embedfit.losses.temperature import Temperature
+from embedfit.scores import NONE, Rivals, Scores
 
 # a logit no softmax sees; finite, because the gradient of a log-sum-exp over nothing but -inf is NaN
-NEVER = -1e30
+NEVER = NONE
 
 
 class Loss(nn.Module, ABC):
@@ -29,40 +30,41 @@ class Loss(nn.Module, ABC):
 
 
 class Softmax(Loss):
-    """A loss that sees a row only through its positives and the log-sum-exp of its negatives.
+    """A loss that sees a row only through its positives and what its negatives come to.
 
     That is all the engine needs to know to work it out tile by tile, without the matrix of scores.
 
     Args:
         temperature: divides the cosines; > 0.
 
+    Attributes:
+        means: whether `of` looks at the mean and the number of the negatives, besides their log-sum-exp.
+        corrects: whether the logits of negatives are lowered by the log of the probability with which sampling brings
+            them, where it is known.
+
     Raises:
         ValueError: temperature out of range.
     """
 
-    def __init__(self, temperature: float) -> None:
+    means: bool = False
+    corrects: bool = False
+
+    def __init__(self, temperature: float | Temperature) -> None:
         super().__init__()
-        if not temperature > 0:
-            raise ValueError(f"temperature must be positive, got {temperature}")
-        self.temperature = temperature
+        self.temperature = temperature if isinstance(temperature, Temperature) else Temperature(temperature)
 
     @property
     def scale(self) -> Float[Tensor, ""]:
         """What turns a cosine into a logit."""
-        return torch.tensor(1 / self.temperature)
-
-    @property
-    def by_rows(self) -> bool:
-        """Whether `of` is all there is to this loss, as it is set."""
-        return True
+        return self.temperature.scale
 
     @abstractmethod
-    def of(self, positive: Float[Tensor, " n"], rivals: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    def of(self, positive: Float[Tensor, " n"], rivals: Rivals) -> Float[Tensor, " n"]:
         """Loss of each pair.
 
         Args:
             positive: logit of the positive.
-            rivals: log-sum-exp of the logits of its certain negatives; `NEVER` or below where there are none.
+            rivals: what its certain negatives come to.
         """
 
     def forward(self, scores: Scores) -> Float[Tensor, " q"]:
@@ -71,8 +73,19 @@ class Softmax(Loss):
         Every positive faces the negatives alone, so that several positives do not fight each other.
         """
         logits = scores.values * self.scale.to(scores.values)
-        rivals = logits.masked_fill(scores.positive | ~scores.candidate, NEVER).logsumexp(dim=-1)
+        negative = scores.candidate & ~scores.positive
+        log_q = scores.log_q if self.corrects else None
+        others = logits if log_q is None else logits - log_q
+        count = negative.sum(-1).to(logits)
         row, column = scores.positive.nonzero(as_tuple=True)
-        count = scores.positive.sum(-1).clamp(min=1)
-        each = self.of(logits[row, column], rivals[row])
-        return torch.zeros_like(rivals).index_add(0, row, each) / count
+        around = Rivals(
+            logsumexp=others.masked_fill(~negative, NEVER).logsumexp(dim=-1),
+            mean=others.where(negative, 0.0).sum(-1) / count.clamp(min=1),
+            count=count,
+        ).at(row)
+        if log_q is not None:
+            around = Rivals(
+                logsumexp=around.logsumexp, mean=around.mean, count=around.count, log_q=log_q[column].to(logits)
+            )
+        each = self.of(logits[row, column], around)
+        return torch.zeros_like(count).index_add(0, row, each) / scores.positive.sum(-1).clamp(min=1)

@@ -2,5 +2,6 @@
 
 from embedfit.scores.cells import Doubtful, Known
 from embedfit.scores.dense import Scores, cosine, marked, paired_scores, score, units
+from embedfit.scores.tiles import NONE, Rivals
 
-__all__ = ["Doubtful", "Known", "Scores", "cosine", "marked", "paired_scores", "score", "units"]
+__all__ = ["NONE", "Doubtful", "Known", "Rivals", "Scores", "cosine", "marked", "paired_scores", "score", "units"]

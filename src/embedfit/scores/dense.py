@@ -27,16 +27,18 @@ class Scores:
         positive: known relevant.
         candidate: counts as evidence; False where a cell is neither the row's positive nor a certain negative.
         target: graded label or teacher score, where there is one.
+        log_q: log of the probability with which sampling brings each document, where it is known.
     """
 
     values: Float[Tensor, "q k"]
     positive: Bool[Tensor, "q k"]
     candidate: Bool[Tensor, "q k"]
     target: Float[Tensor, "q k"] | None = None
+    log_q: Float[Tensor, " k"] | None = None
 
     @property
     def T(self) -> Scores:  # noqa: N802
-        """Documents against queries."""
+        """Documents against queries; how the queries were sampled is not known."""
         target = None if self.target is None else self.target.T
         return Scores(self.values.T, self.positive.T, self.candidate.T, target)
 
