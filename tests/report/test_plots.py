@@ -109,6 +109,14 @@ def test_a_map_keeps_distances_and_carries_its_texts():
     assert all(0 <= x <= width and 0 <= y <= height for x, y in (a, b, c))
 
 
+def test_groups_that_lie_on_each_other_are_named_one_below_the_other():
+    points = [Point(x=x, y=y, text="", label=label) for label in ("query", "document") for x in (0, 9) for y in (0, 9)]
+    words = parse(scatter(points, description="")).iterfind(".//{*}text[@class='place']")
+    places = {"".join(e.itertext()): float(e.attrib["y"]) for e in words}
+    assert set(places) == {"● query", "● document"}
+    assert abs(places["● query"] - places["● document"]) >= 14
+
+
 def test_all_points_in_one_place_are_a_map_too():
     assert scatter([Point(x=1, y=1, text="a", label="")] * 3, description="").count("circle") == 6
 
