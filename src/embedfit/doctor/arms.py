@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["PARTS", "Arm", "Trial", "train"]
+__all__ = ["PARTS", "WATCHED", "Arm", "Trial", "train"]
 
 import contextlib
 import itertools
-import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
+from statistics import median
 from typing import Any
 
 import torch
@@ -17,14 +18,17 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from embedfit.doctor.gauge import Gauge
-from embedfit.doctor.material import Material, quiet
+from embedfit.doctor.material import Material
 from embedfit.doctor.program import Program, Updates
 from embedfit.doctor.reference import ReferenceOptimiser, reference_loss
 from embedfit.doctor.substitute import Substitutes
-from embedfit.probes.rows import Table, table
+from embedfit.probes.rows import table
 
-PARTS = ("loss", "optimiser", "trainable", "order", "regularisation", "precision", "mode")
+PARTS = ("loss", "optimiser", "trainable", "order", "regularisation", "precision", "mode", "graph")
 """What can be exchanged in anybody's program."""
+
+WATCHED = "the author's program"
+"""Name of the arm that is measured on the way, too."""
 
 Change = Callable[[Program], None]
 
@@ -40,6 +44,7 @@ class Arm:
         temperature: of the reference loss.
         masked: whether the reference loss knows equal documents.
         plain_update: zero_grad, backward and step instead of the author's `update`.
+        rate: learning rate of the reference optimiser; None: the one that was chosen.
     """
 
     author: frozenset[str] = frozenset()
@@ -49,7 +54,6 @@ class Arm:
     masked: bool = True
     plain_update: bool = False
     rate: float | None = None
-    rows: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +67,11 @@ class Trial:
         losses: of every step, as the arm's loss gives them.
         seconds: it took.
         broken: why it ended early.
+        probe: rank metric on the rows held back, at the end.
+        probe_start: the same before the first step.
+        rates: learning rate of every step of the author's optimiser.
+        rank: effective rank of the embeddings of the rows held back, at the end.
+        step_seconds: median time of a step.
     """
 
     metric: float
@@ -72,6 +81,10 @@ class Trial:
     seconds: float
     broken: str = ""
     probe: float = float("nan")
+    probe_start: float = float("nan")
+    rates: tuple[float, ...] = ()
+    rank: float = float("nan")
+    step_seconds: float = 0.0
 
 
 def train(
@@ -93,17 +106,21 @@ def train(
     if arm.change is not None:
         arm.change(program)
     substitutes = Substitutes(
-        dropout="regularisation" not in arm.author, half="precision" not in arm.author, modes="mode" not in arm.author
-    )
-    start = gauge.of(program)
+        dropout="regularisation" not in arm.author, half="precision" not in arm.author,
+        modes="mode" not in arm.author, graph="graph" not in arm.author,
+    )  # fmt: skip
+    start, probe_start = gauge.of(program), gauge.probe(program)
     update = _update(program, arm, steps, rate)
     losses: list[float] = []
+    rates: list[float] = []
+    clock: list[float] = [time.perf_counter()]
     course: list[tuple[int, float]] = []
     broken = ""
     torch.manual_seed(1000 + seed)
     with substitutes.into(program.model):
         for done, batch in enumerate(itertools.islice(_batches(program, arm, material, seed), steps), 1):
-            loss = _loss(program, arm, material, batch)
+            rates.append(float(program.optimizer.param_groups[0]["lr"]))
+            loss = _loss(program, arm, material, batch, substitutes)
             if not bool(torch.isfinite(loss)):
                 broken = f"the loss is {float(loss)} at step {done}"
                 break
@@ -112,22 +129,20 @@ def train(
                 broken = "the loss has no gradient"
                 break
             update(loss)
+            clock.append(time.perf_counter())
             if time.perf_counter() > deadline:
                 broken = f"out of time after {done} steps"
                 break
-            if done in (steps // 2, 3 * steps // 4):
+            if arm.name == WATCHED and done in (steps // 2, 3 * steps // 4):
                 course.append((done, _outside(substitutes, program.model, gauge, program)))
+                clock.append(time.perf_counter())
     metric = gauge.of(program)
     course.append((len(losses), metric))
     return Trial(
-        metric=metric,
-        probe=gauge.probe(program) if gauge.has_metric else metric,
-        start=start,
-        course=tuple(course),
-        losses=tuple(losses),
-        seconds=time.perf_counter() - began,
-        broken=broken,
-    )
+        metric=metric, probe=gauge.probe(program), start=start, probe_start=probe_start, course=tuple(course),
+        losses=tuple(losses), seconds=time.perf_counter() - began, broken=broken, rates=tuple(rates),
+        rank=gauge.rank(program), step_seconds=median(b - a for a, b in pairwise(clock)) if len(clock) > 1 else 0.0,
+    )  # fmt: skip
 
 
 def _outside(substitutes: Substitutes, model: nn.Module, gauge: Gauge, program: Program) -> float:
@@ -136,8 +151,9 @@ def _outside(substitutes: Substitutes, model: nn.Module, gauge: Gauge, program: 
         return gauge.of(program)
 
 
-def _loss(program: Program, arm: Arm, material: Material, batch: Any) -> Tensor:
-    out = program.train_step(batch)
+def _loss(program: Program, arm: Arm, material: Material, batch: Any, substitutes: Substitutes) -> Tensor:
+    with substitutes.around_step():
+        out = program.train_step(batch)
     if "loss" in arm.author:
         return out["loss"]
     same = None
@@ -187,7 +203,9 @@ def _update(program: Program, arm: Arm, steps: int, rate: float) -> Callable[[Te
         theirs = [p for group in program.optimizer.param_groups for p in group["params"]]
         whole = list({id(p): p for p in [*everything, *theirs]}.values())
         chosen = [p for p in whole if p.requires_grad and ("trainable" not in arm.author or id(p) in known)]
-        sparse = {id(m.weight) for m in program.model.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag) and m.sparse}
+        sparse = {
+            id(m.weight) for m in program.model.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag) and m.sparse
+        }
         return ReferenceOptimiser(chosen, arm.rate or rate, steps, tuple(sparse)).update
     if "trainable" not in arm.author:
         missing = [p for p in everything if id(p) not in known]

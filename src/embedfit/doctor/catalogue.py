@@ -8,7 +8,10 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 from embedfit.doctor.check import Check
-from embedfit.doctor.checks import data, evaluation, geometry, losses, negatives, numerics, optimisation
+from embedfit.doctor.checks import (
+    costs, data, evaluation, forward, geometry, losses, measure, negatives, numerics, objective, optimisation, pairing,
+    update,
+)  # fmt: skip
 from embedfit.errors import EmbedfitError
 
 CHECKS: tuple[Check, ...] = (
@@ -18,19 +21,54 @@ CHECKS: tuple[Check, ...] = (
     data.TrainDevLeakage(),
     data.TruncatedTexts(),
     data.ManyTinyClasses(),
+    costs.CostlyOrder(),
+    pairing.MisalignedRows(),
+    pairing.MixedWithinBatches(),
+    pairing.UnrelatedPairs(),
     negatives.FalseNegativesInBatch(),
+    costs.UnmaskedNegatives(),
+    negatives.NoNegatives(),
     losses.UnreachableLoss(),
     losses.LossAtChance(),
     losses.PinnedLoss(),
+    objective.Reversed(),
+    objective.Probabilities(),
+    objective.WrongTarget(),
+    objective.OwnMasked(),
+    objective.WrongAxis(),
+    objective.Sharp(),
+    objective.UnreachableMargin(),
+    costs.CostlyLoss(),
     geometry.DimensionalCollapse(),
     geometry.OneDirection(),
+    forward.WrongMode(),
+    forward.BatchDependence(),
+    forward.OneSidedOutput(),
+    forward.Bottleneck(),
+    forward.WeakTowers(),
+    costs.CostlyFreezing(),
+    costs.CostlyDropout(),
+    costs.CostlyMode(),
     optimisation.UnmovedWeights(),
     optimisation.ExplodingSteps(),
     optimisation.StoppedEarlyInTraining(),
+    update.ForgottenParameters(),
+    update.Unreached(),
+    update.StaleGradients(),
+    update.NeverSteps(),
+    update.StrongDecay(),
+    update.ScheduledToZero(),
+    costs.CostlyOptimiser(),
+    update.RateTooLow(),
+    update.RateTooHigh(),
     numerics.NonFiniteLoss(),
+    update.GradientUnderflow(),
+    costs.CostlyPrecision(),
     evaluation.BelowLexical(),
     evaluation.Overfitting(),
     evaluation.TooFewDevQueries(),
+    measure.BlindMetric(),
+    measure.UnsteadyMetric(),
 )
 
 

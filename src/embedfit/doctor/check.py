@@ -141,6 +141,8 @@ class Check(ABC):
         component: see `COMPONENTS`.
         needs: names of the glossary without which it cannot run; `<metric>` stands for the run's main metric.
         advisory: a watch of this check does not put the result of the run in doubt.
+        part: of a program, whose exchange for the reference confirms or excludes the finding; empty: no such
+            experiment.
     """
 
     code: ClassVar[str]
@@ -148,6 +150,7 @@ class Check(ABC):
     component: ClassVar[str]
     needs: ClassVar[tuple[str, ...]]
     advisory: ClassVar[bool] = False
+    part: ClassVar[str] = ""
 
     @abstractmethod
     def examine(self, run: Run) -> Finding:

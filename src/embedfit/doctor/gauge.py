@@ -13,6 +13,7 @@ from torch.nn.functional import normalize
 
 from embedfit.doctor.material import Material, stepped
 from embedfit.doctor.program import Evaluates, Program
+from embedfit.probes.embedding import rank_share
 from embedfit.probes.rows import Table
 from embedfit.probes.state import same_random_numbers
 
@@ -46,6 +47,12 @@ class Gauge:
             return float("nan")
         query, document = embedded(program, self.material.probe, self.material.size)
         return float(reciprocal_ranks(query, document).mean())
+
+    def rank(self, program: Program) -> float:
+        """Effective rank of the embeddings of the rows held back, the lower of both sides."""
+        if self.material.probe is None:
+            return float("nan")
+        return min(rank_share(side.nan_to_num()) for side in embedded(program, self.material.probe, self.material.size))
 
 
 def embedded(program: Program, rows: Table, size: int) -> tuple[Float[Tensor, "n e"], Float[Tensor, "n e"]]:

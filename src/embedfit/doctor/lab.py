@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["CONTROL", "GOLD", "Lab", "knocked_in", "knocked_out"]
+__all__ = ["CONTROL", "Lab"]
 
 import math
 import time
@@ -12,15 +12,14 @@ from statistics import mean
 
 from scipy.stats import t as student
 
-from embedfit.doctor.arms import PARTS, Arm, Trial, train
+from embedfit.doctor.arms import PARTS, WATCHED, Arm, Trial, train
 from embedfit.doctor.check import Effect
 from embedfit.doctor.gauge import Gauge
 from embedfit.doctor.material import Material
 from embedfit.doctor.program import Build, Evaluates
 from embedfit.probes.state import same_random_numbers
 
-CONTROL = Arm(author=frozenset(PARTS))
-GOLD = Arm()
+CONTROL = Arm(author=frozenset(PARTS), name=WATCHED)
 
 RATES = (1e-4, 5e-4, 3e-3, 1.5e-2)
 FINE_TUNING_RATES = (2e-5, 1e-4, 5e-4)
@@ -45,6 +44,7 @@ class Lab:
         rate: learning rate of the reference.
         trials: what was run, by arm and seed.
         taken: training steps so far.
+        idle: parts that are as in the reference already.
     """
 
     build: Build
@@ -56,6 +56,20 @@ class Lab:
     rate: float = 3e-3
     trials: dict[tuple[Arm, int], Trial] = field(default_factory=dict)
     taken: int = 0
+    idle: frozenset[str] = frozenset()
+
+    @property
+    def gold(self) -> Arm:
+        """The reference."""
+        return Arm(author=self.idle)
+
+    def knocked_in(self, part: str) -> Arm:
+        """The reference with one part of the author's."""
+        return Arm(author=self.idle | {part})
+
+    def knocked_out(self, *parts: str) -> Arm:
+        """The author's program with parts of the reference."""
+        return Arm(author=CONTROL.author - set(parts))
 
     @classmethod
     def open(cls, build: Build, material: Material, budget: float, began: float) -> Lab:
@@ -63,13 +77,11 @@ class Lab:
         with same_random_numbers(0):
             program = build(seed=0)
         gauge = Gauge(material=material, has_metric=isinstance(program, Evaluates))
-        lab = cls(build, material, gauge, 6, int(program.steps), began + budget)
+        lab = cls(build, material, gauge, 8, int(program.steps), began + budget)
         timed = lab.run(CONTROL)
         lab.trials.clear()
-        measuring = _seconds(lambda: gauge.of(program)) * 5
-        step = max(1e-5, (timed.seconds - measuring * 0.8) / max(1, len(timed.losses)))
-        left = lab.deadline - time.perf_counter()
-        affordable = int((left * 0.9 / ARMS - measuring) / step)
+        fixed = max(0.0, timed.seconds - timed.step_seconds * len(timed.losses)) * 0.6  # two measurements less per arm
+        affordable = int((lab.left * 0.9 / ARMS - fixed) / max(1e-5, timed.step_seconds))
         lab.steps = max(20, min(lab.planned, affordable))
         return lab
 
@@ -101,8 +113,8 @@ class Lab:
         short = max(20, self.steps // 3)
         found = {}
         for rate in ladder:
-            trial = self.run(Arm(rate=rate, name=f"rate {rate:g}"), steps=short)
-            found[rate] = trial.metric if math.isfinite(trial.metric) else -1.0
+            trial = self.run(replace(self.gold, rate=rate, name="ladder"), steps=short)
+            found[rate] = trial.probe if math.isfinite(trial.probe) else trial.metric
         self.rate = max(found, key=lambda rate: found[rate])
 
     def effect(self, arm: Arm, against: Arm, seeds: Sequence[int]) -> Effect:
@@ -115,19 +127,3 @@ class Lab:
         freedom = len(shares) - 1 + PRIOR_WEIGHT
         half = float(student.ppf(0.975, freedom)) * math.sqrt(squares / freedom / len(shares))
         return Effect(relative=centre, low=centre - half, high=centre + half)
-
-
-def knocked_in(part: str) -> Arm:
-    """The reference with one part of the author's."""
-    return Arm(author=frozenset({part}))
-
-
-def knocked_out(*parts: str) -> Arm:
-    """The author's program with parts of the reference."""
-    return replace(CONTROL, author=CONTROL.author - set(parts))
-
-
-def _seconds(work: object) -> float:
-    began = time.perf_counter()
-    work()  # type: ignore[operator]
-    return time.perf_counter() - began

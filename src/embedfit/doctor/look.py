@@ -146,7 +146,8 @@ def of_rows(material: Material) -> Facts:
     tables = [table(batch, material.rows_of(batch)) for batch in material.batches[:60]]
     tables = [t for t in tables if t.rows == material.size]
     sides = [
-        [features([t.columns[n] for n in names], t.rows) for t in tables] for names in (material.query, material.document)
+        [features([t.columns[n] for n in names], t.rows) for t in tables]
+        for names in (material.query, material.document)
     ]
     facts: Facts = {}
     if len(tables) >= 4:
@@ -182,7 +183,9 @@ def of_geometry(program: Program, material: Material) -> Facts:
     alone = stepped(program, material.probe.take([0, 1]).batch())
     rows = min(material.size, material.probe.rows)
     among = stepped(program, material.probe.take([0, 1, *range(2, rows)]).batch())
-    apart = [1 - torch.cosine_similarity(alone[s][:2].float(), among[s][:2].float()).min() for s in ("query", "document")]
+    apart = [
+        1 - torch.cosine_similarity(alone[s][:2].float(), among[s][:2].float()).min() for s in ("query", "document")
+    ]
     return facts | {"mode.batch_dependence": float(max(apart))}
 
 
@@ -192,7 +195,11 @@ def of_metric(program: Program) -> Facts:
         return {}
     before = fingerprint(program.model, program.optimizer)
     modes: list[bool] = []
-    watched = [m for m in program.model.modules() if isinstance(m, nn.modules.dropout._DropoutNd | nn.modules.batchnorm._BatchNorm)]
+    watched = [
+        m
+        for m in program.model.modules()
+        if isinstance(m, nn.modules.dropout._DropoutNd | nn.modules.batchnorm._BatchNorm)
+    ]
     hooks = [m.register_forward_pre_hook(lambda module, _: modes.append(module.training)) for m in watched]
     with same_random_numbers():
         first, second = float(program.evaluate()), float(program.evaluate())

@@ -140,7 +140,9 @@ class quiet:  # noqa: N801  (a context manager that reads like a word)
         for module in self.model.modules():
             for name in ("p", "momentum", "dropout"):
                 value = module.__dict__.get(name)
-                if isinstance(value, float) and (name != "momentum" or isinstance(module, nn.modules.batchnorm._BatchNorm)):
+                if isinstance(value, float) and (
+                    name != "momentum" or isinstance(module, nn.modules.batchnorm._BatchNorm)
+                ):
                     self.kept.append((module, name, value))
                     setattr(module, name, 0.0)
 

@@ -97,7 +97,9 @@ class _Reader(nn.Module):
             flat = _flat(column)
             self.register_buffer("centre", flat.mean(0))
             self.register_buffer("spread", flat.std(0).clamp(min=1e-6))
-            self.net: nn.Module = nn.Sequential(nn.Linear(flat.shape[1], 2 * width), nn.ReLU(), nn.Linear(2 * width, width))
+            self.net: nn.Module = nn.Sequential(
+                nn.Linear(flat.shape[1], 2 * width), nn.ReLU(), nn.Linear(2 * width, width)
+            )
         else:
             self.filler = _filler(column)
             self.net = nn.EmbeddingBag(self.words, width, mode="sum")
@@ -138,7 +140,10 @@ class ReferenceProgram:
     def __init__(self, rows: Table, query: Sequence[str], document: Sequence[str], size: int, seed: int = 0) -> None:
         torch.manual_seed(seed)
         self.model = nn.ModuleDict(
-            {side: _Tower({n: rows.columns[n] for n in names}, 64) for side, names in (("query", query), ("document", document))}
+            {
+                side: _Tower({n: rows.columns[n] for n in names}, 64)
+                for side, names in (("query", query), ("document", document))
+            }
         )
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-3)
         self.batches: Sequence[Any] = ()
@@ -146,7 +151,9 @@ class ReferenceProgram:
 
     def train_step(self, batch: Any) -> Mapping[str, Tensor]:
         """Embeddings of the rows; the loss is left to the caller's choice of reference."""
-        columns, rows = (batch.columns, batch.rows) if isinstance(batch, Table) else (table(batch, self.size).columns, self.size)
+        columns, rows = (
+            (batch.columns, batch.rows) if isinstance(batch, Table) else (table(batch, self.size).columns, self.size)
+        )
         query, document = (self.model[side](columns, rows) for side in ("query", "document"))
         return {"query": query, "document": document, "loss": reference_loss(query, document)}
 

@@ -26,11 +26,26 @@ class Substitutes:
         dropout: nothing is dropped.
         half: nothing is computed or stored in 16 bits.
         modes: all modules train while they train.
+        graph: nothing is detached in a step.
     """
 
     dropout: bool = False
     half: bool = False
     modes: bool = False
+    graph: bool = False
+
+    @contextlib.contextmanager
+    def around_step(self) -> Iterator[None]:
+        """Around a forward pass alone: gradients flow where the author cuts them."""
+        if not self.graph:
+            yield
+            return
+        with (
+            patch.object(torch.no_grad, "__enter__", lambda self: None),
+            patch.object(torch.no_grad, "__exit__", lambda self, *error: None),
+            _Attached(),
+        ):
+            yield
 
     @contextlib.contextmanager
     def into(self, model: nn.Module) -> Iterator[None]:
@@ -81,6 +96,15 @@ class _Exchange(TorchFunctionMode):
                                                          if isinstance(a, torch.dtype)):  # fmt: skip
             return args[0]
         return func(*args, **given)
+
+
+class _Attached(TorchFunctionMode):
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if getattr(func, "__name__", "") == "detach":
+            return args[0]
+        return func(*args, **(kwargs or {}))
 
 
 @contextlib.contextmanager

@@ -86,9 +86,7 @@ def crowding(batches: Sequence[Float[Tensor, "b f"]]) -> float:
     return float(inside.mean())
 
 
-def _out_of_sample(
-    x: Tensor, y: Tensor, query: Sequence[Tensor], document: Sequence[Tensor]
-) -> float:
+def _out_of_sample(x: Tensor, y: Tensor, query: Sequence[Tensor], document: Sequence[Tensor]) -> float:
     """Pair z of fitted against true documents; each batch apart, so that batches that differ do not help."""
     if not len(query):
         return 0.0

@@ -86,7 +86,9 @@ def joined(tables: Sequence[Table]) -> Table:
     columns = {}
     for path in first.columns:
         blocks = len(first.columns[path]) // first.rows
-        parts = [[_take(t.columns[path], range(b * t.rows, (b + 1) * t.rows), None) for t in tables] for b in range(blocks)]
+        parts = [
+            [_take(t.columns[path], range(b * t.rows, (b + 1) * t.rows), None) for t in tables] for b in range(blocks)
+        ]
         if any(len(t.columns[path]) != blocks * t.rows for t in tables):
             raise ValueError(f"the batches do not have as many entries per row in '{path}'")
         columns[path] = _stacked([part for block in parts for part in block])
@@ -125,9 +127,9 @@ def _framed(value: Any, rows: int, path: str, columns: dict[str, Column]) -> Any
 
 
 def _has_rows(value: Any, rows: int) -> bool:
-    return (
-        isinstance(value, list) or (isinstance(value, Tensor | np.ndarray) and value.ndim > 0)
-    ) and len(value) == rows > 3
+    return (isinstance(value, list) or (isinstance(value, Tensor | np.ndarray) and value.ndim > 0)) and len(
+        value
+    ) == rows > 3
 
 
 def _examples(value: Sequence[Any], path: str, columns: dict[str, Column]) -> Any:

@@ -85,9 +85,7 @@ def watch_update(
     )  # fmt: skip
 
 
-def coupled_rows(
-    loss: Float[Tensor, ""], query: Float[Tensor, "n e"], document: Float[Tensor, "m e"]
-) -> float | None:
+def coupled_rows(loss: Float[Tensor, ""], query: Float[Tensor, "n e"], document: Float[Tensor, "m e"]) -> float | None:
     """Documents of other rows that the gradient of a query depends on: 0 for a loss that knows positives only.
 
     The derivative of the gradient at some documents by the embeddings of the queries: where a loss is a sum of one term

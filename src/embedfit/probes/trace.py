@@ -21,7 +21,14 @@ from torch.nn.functional import normalize
 from torch.overrides import TorchFunctionMode
 
 SOFTMAX = ("cross_entropy", "log_softmax", "softmax", "logsumexp", "exp")
-SIGMOID = ("binary_cross_entropy_with_logits", "logsigmoid", "softplus", "sigmoid", "binary_cross_entropy", "log_sigmoid")
+SIGMOID = (
+    "binary_cross_entropy_with_logits",
+    "logsigmoid",
+    "softplus",
+    "sigmoid",
+    "binary_cross_entropy",
+    "log_sigmoid",
+)
 HINGE = ("relu", "clamp", "clamp_min", "relu_", "clamp_", "threshold", "maximum", "max")
 READY_MADE = ("triplet_margin_loss", "margin_ranking_loss", "cosine_embedding_loss", "hinge_embedding_loss",
               "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")  # fmt: skip

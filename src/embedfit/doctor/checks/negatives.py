@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["FalseNegativesInBatch"]
+__all__ = ["FalseNegativesInBatch", "NoNegatives"]
 
 from dataclasses import dataclass
 
 from embedfit.doctor.check import Check, Finding, Outcome, Prescription, Statistic
-from embedfit.doctor.readings import late, values
+from embedfit.doctor.readings import find, late, number, values
 from embedfit.run import Run
 
 
@@ -56,3 +56,51 @@ class FalseNegativesInBatch(Check):
             why="mask cells by identity of document, text and class; embedfit's own training always does"
         )
         return self.finding(Outcome.ISSUE, symptom, statistic, cure)
+
+
+@dataclass(frozen=True)
+class NoNegatives(Check):
+    """The loss compares a query with nothing but its own document.
+
+    ## What it measures
+    Whether the gradient of one row's document depends on the queries of other rows (a second derivative, exact for any
+    loss), and how many candidates the traced softmax has. Rows that depend on others in less than {share:.0%} of the
+    cases are as good as alone.
+
+    ## Why it hurts
+    A loss that knows positives only is lowest where all embeddings are the same; a softmax over one candidate is zero,
+    and so is its gradient.
+
+    ## What to do
+    Use the other documents of the batch as negatives; batches of two rows at least.
+
+    ## How to confirm
+    Training with the reference loss, everything else as it is.
+
+    ## References
+    - Wang and Isola 2020 (alignment alone collapses), https://arxiv.org/abs/2005.10242
+    """
+
+    code = "NEG003"
+    name = "no-negatives"
+    component = "negatives"
+    needs = ("trace.negatives",)
+    part = "loss"
+
+    share: float = 0.02
+
+    def examine(self, run: Run) -> Finding:
+        """Look at the coupling of rows."""
+        value = number(run, "trace.negatives")
+        statistic = Statistic(
+            name="share of rows that depend on others",
+            value=value,
+            limit=self.share,
+            n=int(find(run, "trace.rows") or 0),
+        )
+        if value > self.share:
+            return self.finding(Outcome.CLEAR, "queries are compared with documents of other rows", statistic)
+        cure = Prescription(why="use the other documents of the batch as negatives", change={"loss.kind": "infonce"})
+        return self.finding(
+            Outcome.ISSUE, "the loss knows no negative: a query meets its own document only", statistic, cure
+        )

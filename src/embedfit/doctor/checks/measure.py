@@ -1,0 +1,109 @@
+"""EVA: whether the author's metric measures what it should."""
+
+from __future__ import annotations
+
+__all__ = ["BlindMetric", "UnsteadyMetric"]
+
+from dataclasses import dataclass
+
+from embedfit.doctor.check import Check, Finding, NotApplicableError, Outcome, Prescription, Statistic
+from embedfit.doctor.readings import find, number
+from embedfit.run import Run
+
+
+@dataclass(frozen=True)
+class BlindMetric(Check):
+    """The held-out metric does not see what the model has learned.
+
+    ## What it measures
+    After training with the reference recipe: how much of the way from its start to 1 the author's metric went, and how
+    much of that way the rank of held-back documents went on rows of the training data. The first below {blind:.0%}
+    where the second is above {seeing:.0%} is a fault, and so is a metric that fell meanwhile.
+
+    ## Why it hurts
+    A metric with its labels out of step, another similarity, an old index or the wrong model calls every run bad, and
+    chooses the wrong one.
+
+    ## What to do
+    Test it with oracle embeddings (each query its document's vector: the metric is 1) and with random ones.
+
+    ## How to confirm
+    Measure the rank of the own document on the same rows by hand.
+
+    ## References
+    - Musgrave, Belongie and Lim 2020, A metric learning reality check, https://arxiv.org/abs/2003.08505
+    """
+
+    code = "EVA004"
+    name = "blind-metric"
+    component = "evaluation"
+    needs = (
+        "experiment.probe",
+        "experiment.reference",
+        "experiment.start",
+        "experiment.own_metric",
+        "experiment.probe_start",
+    )
+
+    blind: float = 0.1
+    seeing: float = 0.4
+
+    def examine(self, run: Run) -> Finding:
+        """Compare both ways."""
+        start, end = number(run, "experiment.start"), number(run, "experiment.reference")
+        first, last = number(run, "experiment.probe_start"), number(run, "experiment.probe")
+        seen, gone = (last - first) / max(1e-9, 1 - first), (end - start) / max(1e-9, 1 - start)
+        statistic = Statistic(
+            name="way gone by the author's metric",
+            value=gone,
+            limit=self.blind,
+            n=int(find(run, "experiment.rows") or 0),
+        )
+        symptom = f"held-back rows rise from {first:.2f} to {last:.2f} while the author's metric goes from {start:.3g} to {end:.3g}"
+        if seen < self.seeing or not 0 <= start <= 1:
+            raise NotApplicableError("the reference did not learn enough to judge the metric")
+        if gone > self.blind:
+            return self.finding(Outcome.CLEAR, symptom, statistic)
+        cure = Prescription(why="test the metric with oracle embeddings (it must say 1) and with random ones (chance)")
+        return self.finding(Outcome.ISSUE, symptom, statistic, cure)
+
+
+@dataclass(frozen=True)
+class UnsteadyMetric(Check):
+    """The held-out metric says something else when asked again.
+
+    ## What it measures
+    The difference of two calls of the author's metric on the same weights. Above {apart} it is worth a look.
+
+    ## Why it hurts
+    Chance decides which weights are kept.
+
+    ## What to do
+    `model.eval()` and fixed rows.
+
+    ## How to confirm
+    Call it twice.
+
+    ## References
+    - Bouthillier et al. 2021, Accounting for variance in machine learning benchmarks, https://arxiv.org/abs/2103.03098
+    """
+
+    code = "EVA005"
+    name = "unsteady-metric"
+    component = "evaluation"
+    needs = ("evaluation.apart",)
+
+    apart: float = 0.01
+
+    def examine(self, run: Run) -> Finding:
+        """Compare both answers."""
+        value = number(run, "evaluation.apart")
+        statistic = Statistic(name="difference of two calls", value=value, limit=self.apart, n=2)
+        if value <= self.apart:
+            return self.finding(Outcome.CLEAR, "the metric repeats itself", statistic)
+        return self.finding(
+            Outcome.WATCH,
+            f"two calls of the metric differ by {value:.3f}",
+            statistic,
+            Prescription(why="call model.eval(), and evaluate the same rows every time"),
+        )

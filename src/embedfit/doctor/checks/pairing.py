@@ -1,0 +1,163 @@
+"""PAI: whether row i of the queries belongs to row i of the documents."""
+
+from __future__ import annotations
+
+__all__ = ["MisalignedRows", "MixedWithinBatches", "UnrelatedPairs"]
+
+from dataclasses import dataclass
+
+from embedfit.doctor.check import Check, Finding, NotApplicableError, Outcome, Prescription, Statistic
+from embedfit.doctor.readings import find, number
+from embedfit.run import Run
+
+
+@dataclass(frozen=True)
+class MisalignedRows(Check):
+    """Queries and documents are shifted against each other.
+
+    ## What it measures
+    Documents are predicted from queries, by their inputs alone (ridge regression on hashed features, out of sample), at
+    several shifts of the rows. Where a shift fits with more than {z} standard deviations, and the rows as they are fit
+    less than half as well, they are misaligned. The standard deviation is exact, over all ways to pair the rows.
+
+    ## Why it hurts
+    Every pair is wrong. The loss stays at chance, or the model learns a relation that is not the one meant.
+
+    ## What to do
+    Carry an id through the collate function and compare; one sampler for both sides; no filter on one side alone.
+
+    ## How to confirm
+    Shift the documents back and train for as many steps.
+
+    ## References
+    - Hoeffding 1951, A combinatorial central limit theorem, https://doi.org/10.1214/aoms/1177729545
+    """
+
+    code = "PAI001"
+    name = "misaligned-rows"
+    component = "pairing"
+    needs = ("pairing.lag", "pairing.lag_z", "pairing.z")
+
+    z: float = 6.0
+
+    def examine(self, run: Run) -> Finding:
+        """Compare the best shift with none."""
+        lag, best, own = int(number(run, "pairing.lag")), number(run, "pairing.lag_z"), number(run, "pairing.z")
+        statistic = Statistic(
+            name=f"pair z at a shift of {lag}", value=best, limit=self.z, n=int(find(run, "pairing.rows") or 0)
+        )
+        if lag == 0 or best < self.z or own > best / 2:
+            return self.finding(
+                Outcome.CLEAR, f"no shift of the rows fits better than none (pair z {own:.1f})", statistic
+            )
+        cure = Prescription(
+            why=f"the documents stand {lag:+d} rows from their queries: mend the collate function or the sampler of one side"
+        )
+        return self.finding(
+            Outcome.ISSUE,
+            f"document i belongs to query i {-lag:+d}: pair z {best:.1f} there, {own:.1f} as it is",
+            statistic,
+            cure,
+        )
+
+
+@dataclass(frozen=True)
+class MixedWithinBatches(Check):
+    """The documents of a batch belong to its queries, but not row by row.
+
+    ## What it measures
+    Whether the mean of a batch's queries predicts the mean of its documents (pair z over batches above {z}), while
+    single queries do not predict their documents (pair z below {own}).
+
+    ## Why it hurts
+    Every pair is wrong, though the right documents are in the batch: something put one side in another order.
+
+    ## What to do
+    Look for a sort, a shuffle or a set between reading and the loss that touches one side only.
+
+    ## How to confirm
+    Carry the row's id through the collate function and compare both sides.
+
+    ## References
+    - Hoeffding 1951, A combinatorial central limit theorem, https://doi.org/10.1214/aoms/1177729545
+    """
+
+    code = "PAI002"
+    name = "mixed-within-batches"
+    component = "pairing"
+    needs = ("pairing.z", "pairing.batch_z")
+
+    z: float = 4.0
+    own: float = 3.0
+
+    def examine(self, run: Run) -> Finding:
+        """Compare the relation of batches with that of rows."""
+        own, batch = number(run, "pairing.z"), number(run, "pairing.batch_z")
+        statistic = Statistic(
+            name="pair z of batch means", value=batch, limit=self.z, n=int(find(run, "pairing.rows") or 0)
+        )
+        if own >= self.own or batch < self.z or number(run, "pairing.lag_z") > 2 * self.own:
+            return self.finding(Outcome.CLEAR, f"rows are related as they are (pair z {own:.1f})", statistic)
+        cure = Prescription(why="one side is put in another order inside of each batch: look at the collate function")
+        return self.finding(
+            Outcome.ISSUE,
+            f"batches of both sides are related (z {batch:.1f}), their rows are not (z {own:.1f})",
+            statistic,
+            cure,
+        )
+
+
+@dataclass(frozen=True)
+class UnrelatedPairs(Check):
+    """No relation between queries and their documents can be found.
+
+    ## What it measures
+    The inputs of the queries predict those of their documents no better than chance (pair z below {z}), and the trusted
+    reference, trained on the author's rows, finds held-back documents no more than {times} times as well as chance,
+    whether with the author's towers or with its own.
+
+    ## Why it hurts
+    What is not in the pairs cannot be learned: a join on the wrong key, a file whose columns were sorted apart, ids of
+    another version. Or the features carry nothing of what relates the two sides.
+
+    ## What to do
+    Read twenty pairs. Then look at the join that made them.
+
+    ## How to confirm
+    Train on two hundred pairs that you vouch for.
+
+    ## References
+    - Zhang et al. 2017, Understanding deep learning requires rethinking generalization,
+      https://arxiv.org/abs/1611.03530
+    """
+
+    code = "PAI003"
+    name = "unrelated-pairs"
+    component = "pairing"
+    needs = ("pairing.z", "experiment.probe", "experiment.chance")
+
+    z: float = 3.0
+    times: float = 3.0
+
+    def examine(self, run: Run) -> Finding:
+        """Compare what the reference learned, and the relation of the inputs, with chance."""
+        own, chance = number(run, "pairing.z"), number(run, "experiment.chance")
+        best = max(number(run, "experiment.probe"), float(find(run, "experiment.towers") or 0.0))
+        statistic = Statistic(
+            name="reference / chance", value=best / chance, limit=self.times, n=int(find(run, "rows.seen") or 0)
+        )
+        if best > self.times * chance or own > 2 * self.z:
+            return self.finding(
+                Outcome.CLEAR, f"the reference learns these pairs ({best:.3f}, chance {chance:.3f})", statistic
+            )
+        if number(run, "pairing.batch_z") > 4 or number(run, "pairing.lag_z") > 6:
+            raise NotApplicableError("the rows are mixed up, see the other checks of pairing")
+        if find(run, "experiment.towers") is None:
+            raise NotApplicableError("there was no time to train the reference towers")
+        cure = Prescription(why="read twenty pairs, then look at the join that made them")
+        return self.finding(
+            Outcome.ISSUE,
+            f"nothing relates queries and documents: even the reference finds {best:.3f}, chance is {chance:.3f}",
+            statistic,
+            cure,
+        )

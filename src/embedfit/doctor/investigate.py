@@ -1,0 +1,154 @@
+"""A program examined from end to end: facts, experiments, and a verdict that rests on them."""
+
+from __future__ import annotations
+
+__all__ = ["investigate"]
+
+import dataclasses
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from embedfit.doctor.battery import BREAKS, SLOWS, experiment
+from embedfit.doctor.catalogue import CHECKS, select
+from embedfit.doctor.check import Effect, Finding, Outcome, Prescription
+from embedfit.doctor.diagnosis import Cost, Diagnosis, Verdict
+from embedfit.doctor.examine import examine
+from embedfit.doctor.lab import CONTROL, Lab
+from embedfit.doctor.look import look
+from embedfit.doctor.material import gather
+from embedfit.doctor.program import Build
+from embedfit.probes.state import same_random_numbers
+from embedfit.run import History, Run
+
+PART = {check.code: check.part for check in CHECKS}
+GENERIC = {"LOS011", "OPT010", "MOD006", "DAT007", "MOD007", "NUM003", "MOD008", "NEG002", "MOD005"}
+"""Findings that name a part and no cause; one that names the cause takes their place."""
+
+
+def investigate(build: Build, budget: str | float = "60s") -> Diagnosis:
+    """Find out why a training program does not converge, by facts and by short runs of it.
+
+    The program is built afresh for every run; none that the caller holds is touched. Facts about its loss, its update
+    and its rows come first; then the trusted reference (symmetric InfoNCE, AdamW, shuffled rows) is trained with one
+    part of the author's program at a time. Only facts and experiments convict.
+
+    Args:
+        build: `build(seed=0)` gives the program, see `embedfit.doctor.Program`.
+        budget: time to spend, such as "60s" or "5 min", or seconds.
+
+    Returns:
+        Verdict and findings, every check exactly once.
+
+    Raises:
+        RecipeError: a budget that cannot be read.
+    """
+    began = time.perf_counter()
+    seconds = _seconds(budget)
+    with same_random_numbers(0):
+        program = build(seed=0)
+        material = gather(program)
+    facts = look(build, material)
+    lab = Lab.open(build, material, seconds, began)
+    facts |= experiment(lab, facts)
+    control = lab.trials[CONTROL, 0]
+    history = History()
+    for step, (loss, rate) in enumerate(zip(control.losses, control.rates, strict=False), 1):
+        history.add(step, {"loss": loss, "learning_rate": rate})
+    run = Run(facts={k: v for k, v in facts.items() if v is not None}, history=history)
+    findings = settled([examine(check, run) for check in CHECKS], facts)
+    verdict, why = summed_up(findings, facts)
+    cost = Cost(seconds=time.perf_counter() - began, steps=lab.taken)
+    return Diagnosis(verdict=verdict, why=why, cost=cost, findings=tuple(findings))
+
+
+def settled(findings: Iterable[Finding], facts: Mapping[str, Any]) -> list[Finding]:
+    """Findings confirmed or excluded by the experiment on their part, worst first."""
+    given = list(findings)
+    suspected = {PART[f.code] for f in given if f.outcome in _BAD and f.code not in GENERIC}
+    judged = [_judged(f, facts, suspected) for f in given]
+    return sorted(judged, key=lambda f: (f.outcome.badness, _weight(f)))
+
+
+_BAD = (Outcome.ISSUE, Outcome.WATCH)
+
+
+def _judged(finding: Finding, facts: Mapping[str, Any], suspected: set[str]) -> Finding:
+    part = PART[finding.code]
+    relative = facts.get(f"experiment.{part}.relative")
+    if finding.outcome not in _BAD or not part:
+        return finding
+    if part == "towers":
+        return _towers(finding, facts)
+    if relative is None:
+        return finding
+    effect = Effect(relative=relative, low=facts[f"experiment.{part}.low"], high=facts[f"experiment.{part}.high"])
+    if finding.code in GENERIC:
+        if part in suspected and relative <= -SLOWS:
+            return dataclasses.replace(
+                finding, outcome=Outcome.CLEAR, symptom=f"{finding.symptom}; its cause is named by another check"
+            )
+        return dataclasses.replace(finding, prescription=_tried(finding, facts), effect=effect)
+    if relative <= -SLOWS:
+        return dataclasses.replace(
+            finding, outcome=Outcome.ISSUE, effect=effect, confirmed=True, prescription=_tried(finding, facts)
+        )
+    return dataclasses.replace(finding, outcome=Outcome.CLEAR, effect=effect, confirmed=False,
+                               symptom=f"{finding.symptom}; harmless here ({relative:+.0%})")  # fmt: skip
+
+
+def _towers(finding: Finding, facts: Mapping[str, Any]) -> Finding:
+    own, simple = facts.get("experiment.probe"), facts.get("experiment.towers")
+    if simple is None or simple < 4 * facts["experiment.chance"]:
+        return (
+            finding if finding.code in GENERIC else dataclasses.replace(finding, outcome=Outcome.CLEAR, confirmed=False)
+        )
+    relative = own / simple - 1
+    if relative > -BREAKS:
+        return dataclasses.replace(finding, outcome=Outcome.CLEAR, confirmed=False)
+    effect = Effect(relative=relative, low=relative - 0.1, high=min(0.0, relative + 0.1))
+    return dataclasses.replace(
+        finding, outcome=Outcome.ISSUE if relative < -2 * BREAKS else Outcome.WATCH, effect=effect, confirmed=True
+    )
+
+
+def _tried(finding: Finding, facts: Mapping[str, Any]) -> tuple[Prescription, ...]:
+    """The prescription with the gain that was measured."""
+    cured = facts.get("experiment.cured")
+    if cured is None or not finding.prescription:
+        return finding.prescription
+    first, *rest = finding.prescription
+    words = f"{first.why}; tried, {facts['experiment.steps']} steps: {facts['experiment.author']:.3f} -> {cured:.3f}"
+    return (dataclasses.replace(first, why=words), *rest)
+
+
+def _weight(finding: Finding) -> tuple[bool, float]:
+    """What explains more of the loss comes first."""
+    return finding.confirmed is None, finding.effect.relative if finding.effect else 0.0
+
+
+def summed_up(findings: list[Finding], facts: Mapping[str, Any]) -> tuple[Verdict, str]:
+    """The verdict in one sentence."""
+    issues = [f for f in findings if f.outcome is Outcome.ISSUE]
+    author, reference = facts["experiment.author"], facts["experiment.reference"]
+    compared = f"{author:.3f} after {facts['experiment.steps']} steps, the trusted recipe {reference:.3f}"
+    if issues:
+        return "ill", f"{issues[0].symptom} ({compared})"
+    if facts["experiment.control.relative"] > -BREAKS:
+        if reference < 3 * facts["experiment.chance"] and not facts.get("experiment.own_metric"):
+            return (
+                "cannot-tell",
+                f"neither the program nor the reference learned anything in {facts['experiment.steps']} steps: I need a larger budget",
+            )
+        return "healthy", f"{compared}; keep going"
+    return "cannot-tell", f"{compared}, and no part of it alone explains that: I need a larger budget"
+
+
+def _seconds(budget: str | float) -> float:
+    if not isinstance(budget, str):
+        return float(budget)
+    text = budget.strip().lower()
+    for unit, factor in (("min", 60.0), ("m", 60.0), ("s", 1.0), ("h", 3600.0)):
+        if text.endswith(unit):
+            return float(text.removesuffix(unit).strip()) * factor
+    return float(text)
