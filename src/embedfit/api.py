@@ -28,6 +28,7 @@ from embedfit.evaluate.tasks import without_label_texts
 from embedfit.pairs import Pairs
 from embedfit.recipe import Recipe, from_toml, patch
 from embedfit.run import History, Run
+from embedfit.team import ALONE, Team
 from embedfit.towers import Prototypes, TwoTower
 from embedfit.towers import load as load_model
 
@@ -206,6 +207,7 @@ def measure(
     known: Pairs | None = None,
     dev: Pairs | None = None,
     details: bool = True,
+    team: Team = ALONE,
 ) -> Evaluation:
     """Measure a model on rows, beside the lexical baselines.
 
@@ -218,24 +220,25 @@ def measure(
         known: rows the model may know: their documents and phrasings are candidates too.
         dev: other pairs with scores 0 and 1, to choose the threshold on.
         details: baselines and evidence too, not only the model's own metrics.
+        team: processes that help to embed: the first measures, all others call `judging.assist` with the same towers.
 
     Raises:
         DataError: the rows cannot be evaluated, or `dev` was given and there is no threshold to choose.
     """
     towers = model.model if isinstance(model, TrainedRun) else model
-    encode = judging.encoders(towers)
-    if is_binary(data):
-        return evaluate_binary(*encode, data, dev=dev, known=known, details=details)
-    if dev is not None:
-        said = "graded rows with other scores" if data.kind == "graded" else f"rows of kind '{data.kind}'"
-        raise DataError(
-            f"a threshold is chosen for pairs with scores 0 and 1 (some of each), got {said}", hint="leave dev out"
-        )
-    if isinstance(towers.document, Prototypes):
-        data = without_label_texts(data)
-        known = judging.labels_of(towers.document) if known is None else without_label_texts(known)
-    keys, how = (None, "blend") if data.kind == "graded" else judging.keys_of(towers, known)
-    return (evaluate if details else evaluate_bare)(*encode, data, known=known, keys=keys, how=how)
+    with judging.helped(towers, team) as encode:
+        if is_binary(data):
+            return evaluate_binary(*encode, data, dev=dev, known=known, details=details)
+        if dev is not None:
+            said = "graded rows with other scores" if data.kind == "graded" else f"rows of kind '{data.kind}'"
+            raise DataError(
+                f"a threshold is chosen for pairs with scores 0 and 1 (some of each), got {said}", hint="leave dev out"
+            )
+        if isinstance(towers.document, Prototypes):
+            data = without_label_texts(data)
+            known = judging.labels_of(towers.document) if known is None else without_label_texts(known)
+        keys, how = (None, "blend") if data.kind == "graded" else judging.keys_of(towers, known)
+        return (evaluate if details else evaluate_bare)(*encode, data, known=known, keys=keys, how=how)
 
 
 def diagnose(run: TrainedRun | Run | str | os.PathLike[str]) -> Diagnosis:

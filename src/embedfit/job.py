@@ -33,10 +33,8 @@ from embedfit.engine.loop import Slack
 from embedfit.errors import DataError, RunError
 from embedfit.evaluate import Evaluation, main_metric
 from embedfit.evaluate import catalogue as catalogues
-from embedfit.evaluate.faq import How
-from embedfit.evaluate.held_out import evaluate_bare
-from embedfit.evaluate.tasks import Keys, without_label_texts
-from embedfit.judging import Rows, encoders, judge, lexical_value, lighter, quick_keys, standard_error
+from embedfit.evaluate.tasks import without_label_texts
+from embedfit.judging import Rows, assist, judge, lexical_value, lighter, quick_keys, readings, standard_error
 from embedfit.pairs import Pairs
 from embedfit.recipe import Recipe, to_toml
 from embedfit.run import Run
@@ -172,14 +170,14 @@ def train(
     write_recipe(folder, recipe)
 
     def held_out(model: TwoTower) -> Mapping[str, float]:
-        return {} if light is None else _readings(model, light, rows.train, quick)
+        return {} if light is None else readings(model, light, rows.train, quick, team)
 
     fitted = fit(
         setup, folder=folder, measure=held_out, progress=watcher.step, slack=slack, resume=resume, held_out=measured_on
     )
     watcher.say("evaluating")
     model = fitted.model
-    evaluation, catalogue = judge(model, rows)
+    evaluation, catalogue = judge(model, rows, team)
     facts = {
         **seen.facts,
         **fitted.facts,
@@ -207,20 +205,20 @@ def _light(rows: Rows, recipe: Recipe) -> tuple[Pairs | None, Slack | None]:
     return light, None if light is None else standard_error(main_metric(rows.train.kind), len(light))
 
 
-def _readings(model: TwoTower, dev: Pairs, known: Pairs, quick: tuple[Keys | None, How]) -> Mapping[str, float]:
-    """What is read on held-out rows while training goes on; the first decides."""
-    values = evaluate_bare(*encoders(model), dev, known=known, keys=quick[0], how=quick[1]).values
-    # recall@10 of a small set soon stands still; the rank of the first hit then still tells models apart
-    return {f"dev/{name}": values[name] for name in (main_metric(dev.kind), "mrr@10") if name in values}
-
-
 def _follow(
     rows: Rows, recipe: Recipe, folder: Path, team: Team, *, towers: TwoTower | None, resume: bool
 ) -> tuple[Run, TwoTower]:
-    """What a process does that does not lead: it trains along; the first one measures, writes and speaks."""
+    """What a process does that does not lead: it trains and embeds along; the first measures, writes and speaks."""
     setup = prepare(rows.train, recipe, towers)
-    _, slack = _light(rows, recipe)
-    fitted = fit(setup, folder=folder, measure=lambda model: {}, progress=Silent().step, slack=slack, resume=resume)
+    light, slack = _light(rows, recipe)
+
+    def help_measuring(model: TwoTower) -> Mapping[str, float]:
+        if light is not None:
+            assist(model, team)
+        return {}
+
+    fitted = fit(setup, folder=folder, measure=help_measuring, progress=Silent().step, slack=slack, resume=resume)
+    assist(fitted.model, team)
     return team.tell(None), fitted.model
 
 

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-__all__ = ["Rows", "encoders", "judge", "keys_of", "lexical_value", "lighter", "quick_keys", "standard_error"]
+__all__ = [
+    "Rows",
+    "assist",
+    "encoders",
+    "helped",
+    "judge",
+    "keys_of",
+    "lexical_value",
+    "lighter",
+    "quick_keys",
+    "readings",
+    "standard_error",
+    "together",
+]
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
 from jaxtyping import Float
 
-from embedfit.evaluate import Evaluation, evaluate, main_metric
+from embedfit.evaluate import Evaluation, evaluate, evaluate_bare, main_metric
 from embedfit.evaluate import catalogue as catalogues
 from embedfit.evaluate import lexical as lexicals
 from embedfit.evaluate.baselines import graded_baseline, lexical_scorer
@@ -22,6 +36,7 @@ from embedfit.evaluate.scope import refusal_of
 from embedfit.evaluate.tasks import Keys, Task, task_of, worded
 from embedfit.metrics import measure, spearman
 from embedfit.pairs import Pairs
+from embedfit.team import ALONE, Team
 from embedfit.towers import Prototypes, Role, TwoTower
 
 LIGHT_CORPUS = 5_000
@@ -50,23 +65,54 @@ class Rows:
     note: str = ""
 
 
-def encoders(model: TwoTower) -> tuple[Encode, Encode]:
+def encoders(model: TwoTower, team: Team = ALONE) -> tuple[Encode, Encode]:
     """The two functions from texts to unit rows that evaluation asks for.
 
     They remember what they have embedded: evaluation, threshold and catalogue ask for the same texts, and embedding
     them is nearly all of their time.
+
+    Args:
+        model: the towers.
+        team: processes that hold the same towers; all but this first one are in `assist`.
     """
     kept: dict[tuple[Role, str], Float[np.ndarray, " e"]] = {}
 
     def encode(texts: Sequence[str], role: Role) -> Float[np.ndarray, "n e"]:
         fresh = [text for text in dict.fromkeys(texts) if (role, text) not in kept]
-        kept.update(zip(((role, text) for text in fresh), model.encode(fresh, role=role), strict=True))
+        if fresh:
+            kept.update(zip(((role, text) for text in fresh), together(model, fresh, role, team), strict=True))
         return np.stack([kept[role, text] for text in texts]) if texts else np.empty((0, model.dimension), np.float32)
 
     return (
         lambda texts: encode(texts, "query"),
         lambda texts: encode(texts, "query" if model.shared else "document"),
     )
+
+
+def together(model: TwoTower, texts: list[str], role: Role, team: Team) -> Float[np.ndarray, "n e"]:
+    """Embeddings of texts, of which every process of a team works a share out; called by the first process."""
+    team.tell((texts, role))
+    return model.encode(texts, role=role, team=team)
+
+
+@contextmanager
+def helped(model: TwoTower, team: Team) -> Iterator[tuple[Encode, Encode]]:
+    """`encoders` that the other processes of a team help with until the end of the block."""
+    yield encoders(model, team)
+    team.tell(None)
+
+
+def assist(model: TwoTower, team: Team) -> None:
+    """Embed a share of whatever the first process asks for, until it asks for no more, or is no more."""
+    while True:
+        try:
+            asked = team.tell(None)
+        except RuntimeError:  # the first process has ended, and has said why
+            return
+        if asked is None:
+            return
+        texts, role = asked
+        model.encode(texts, role=role, team=team)
 
 
 def keys_of(model: TwoTower, known: Pairs | None) -> tuple[Keys | None, How]:
@@ -91,6 +137,16 @@ def quick_keys(model: TwoTower, known: Pairs) -> tuple[Keys | None, How]:
     return keys, how
 
 
+def readings(
+    model: TwoTower, dev: Pairs, known: Pairs, quick: tuple[Keys | None, How], team: Team
+) -> Mapping[str, float]:
+    """What is read on held-out rows while training goes on; the first decides."""
+    with helped(model, team) as encode:
+        values = evaluate_bare(*encode, dev, known=known, keys=quick[0], how=quick[1]).values
+    # recall@10 of a small set soon stands still; the rank of the first hit then still tells models apart
+    return {f"dev/{name}": values[name] for name in (main_metric(dev.kind), "mrr@10") if name in values}
+
+
 def labels_of(prototypes: Prototypes) -> Pairs:
     """The classes a model has prototypes of, where none of their texts is at hand."""
     labels = list(prototypes.labels)
@@ -102,9 +158,18 @@ def shared_documents(pairs: Pairs) -> bool:
     return pairs.kind == "pairs" and pairs.table["positive"].n_unique() <= len(pairs) / 2
 
 
-def judge(model: TwoTower, rows: Rows) -> tuple[Evaluation | None, catalogues.Catalogue | None]:
-    """The evaluation of a trained model on the held-out rows, and the catalogue it answers from."""
-    encode = encoders(model)
+def judge(model: TwoTower, rows: Rows, team: Team = ALONE) -> tuple[Evaluation | None, catalogues.Catalogue | None]:
+    """The evaluation of a trained model on the held-out rows, and the catalogue it answers from.
+
+    The other processes of the team are in `assist` meanwhile.
+    """
+    with helped(model, team) as encode:
+        return _judged(model, rows, encode)
+
+
+def _judged(
+    model: TwoTower, rows: Rows, encode: tuple[Encode, Encode]
+) -> tuple[Evaluation | None, catalogues.Catalogue | None]:
     if rows.train.kind == "graded":
         return (None if rows.dev is None else evaluate(*encode, rows.dev, known=rows.train)), None
     keys, how = keys_of(model, rows.train)

@@ -8,7 +8,8 @@ import pytest
 from worlds import unit
 
 from embedfit.errors import DataError, ModelError
-from embedfit.evaluate.index import build, check_rows, export, load, save, search, self_check
+from embedfit.evaluate.export import export, read_exported
+from embedfit.evaluate.index import build, check_rows, load, save, search, self_check
 from embedfit.neighbours import indexing
 
 
@@ -47,12 +48,12 @@ def small_codes(monkeypatch) -> None:
 def test_every_kind_finds_its_own_documents(vectors, kind):
     index = build(vectors, names(300), kind=kind)
     assert index.vectors.kind == kind
-    assert self_check(index, vectors, at_least=1.0) == {"checked": 300, "duplicates": 0}
+    assert self_check(index, vectors, at_least=1.0) == {"checked": 300, "duplicates": 0, "missed": 0}
 
 
 def test_exact_duplicates_count_as_themselves(vectors):
     vectors[7] = vectors[250]
-    assert self_check(build(vectors, names(300)), vectors) == {"checked": 300, "duplicates": 1}
+    assert self_check(build(vectors, names(300)), vectors) == {"checked": 300, "duplicates": 1, "missed": 0}
 
 
 def test_documents_in_another_order_are_noticed(vectors):
@@ -128,6 +129,18 @@ def test_embeddings_are_exported_as_they_are(tmp_path, vectors):
     table = pl.read_parquet(tmp_path / "e.parquet")
     assert table["id"].to_list() == names(300)
     assert (table["embedding"].to_numpy() == vectors).all()
+    for name in ("e.npy", "e.parquet"):
+        assert (read_exported(tmp_path / name) == vectors).all()
     for path, columns in (("e.csv", None), ("e.npy", {"id": names(300)})):
         with pytest.raises(DataError, match="npy or"):
             export(vectors, tmp_path / path, columns=columns)
+
+
+@pytest.mark.parametrize("name", ["e.npy", "e.parquet"])
+def test_embeddings_that_come_in_parts_are_exported_as_one_matrix(tmp_path, vectors, name):
+    columns = [{"text": names(300)[i : i + 77]} if name == "e.parquet" else {} for i in range(0, 300, 77)]
+    parts = zip([vectors[i : i + 77] for i in range(0, 300, 77)], columns, strict=True)
+    export(parts, tmp_path / name)
+    assert (read_exported(tmp_path / name) == vectors).all()
+    if name == "e.parquet":
+        assert pl.read_parquet(tmp_path / name)["text"].to_list() == names(300)

@@ -15,6 +15,7 @@ from embedfit.cli.terminal import say
 from embedfit.errors import DataError
 from embedfit.evaluate import Comparison, Evaluation, compare, is_binary
 from embedfit.pairs import Pairs
+from embedfit.team import ALONE, Team
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,15 +81,15 @@ def asked(data: str, models: Sequence[Opened], *, known: str | None, dev: str | 
     )
 
 
-def measured(name: str, opened: Opened, rows: Asked, *, details: bool = True) -> Evaluation:
-    """Evaluate, with baselines and evidence or without."""
+def measured(name: str, opened: Opened, rows: Asked, team: Team = ALONE, *, details: bool = True) -> Evaluation:
+    """Evaluate, with baselines and evidence or without; the other processes of the team help to embed."""
     say(f"evaluating {name} on {len(rows.rows):,} rows", style="dim")
-    return measure(opened.run or opened.model, rows.rows, known=rows.known, dev=rows.dev, details=details)
+    return measure(opened.run or opened.model, rows.rows, known=rows.known, dev=rows.dev, details=details, team=team)
 
 
-def compared(first: tuple[str, Opened], second: tuple[str, Opened], rows: Asked) -> Contest:
+def compared(first: tuple[str, Opened], second: tuple[str, Opened], rows: Asked, team: Team = ALONE) -> Contest:
     """Evaluate two models, each given by its name and itself, on the same rows with the same known rows."""
-    one, other = measured(*first, rows), measured(*second, rows, details=False)
+    one, other = measured(*first, rows, team), measured(*second, rows, team, details=False)
     return Contest(names=(first[0], second[0]), evaluations=(one, other), comparison=compare(one, other))
 
 

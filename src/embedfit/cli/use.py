@@ -38,20 +38,29 @@ def evaluate(model: str, data: str, against: str | None, form: str, **more: Any)
     embedfit evaluate runs/faq-1 exam.csv
     embedfit evaluate runs/faq-1 exam.csv --against runs/faq-2
     embedfit evaluate runs/quora-1 test.tsv --dev dev.tsv
+    torchrun --nproc-per-node 4 -m embedfit evaluate runs/faq-1 exam.csv
     """
     from embedfit.cli.measuring import asked, compared, measured
     from embedfit.cli.results import comparison_table, metrics_table
     from embedfit.cli.sources import open_model
+    from embedfit.judging import assist
+    from embedfit.team import joined
 
-    opened = open_model(model)
-    if against is None:
-        found = measured(model, opened, asked(data, [opened], **more))
-        text = (metrics_table(found.values, found.metric), "", found.verdict)
-        print_json(found.record()) if form == "json" else show(*text)
-        return 0
-    both = compared((model, opened), (against, other := open_model(against)), asked(data, [opened, other], **more))
-    text = (comparison_table(both), "", both.verdict())
-    print_json(both.to_dict()) if form == "json" else show(*text)
+    with joined() as team:
+        models = [(name, open_model(name)) for name in (model, against) if name is not None]
+        if not team.leads:
+            for _, opened in models:
+                assist(opened.model, team)
+            return 0
+        rows = asked(data, [opened for _, opened in models], **more)
+        if len(models) == 1:
+            found = measured(*models[0], rows, team)
+            text = (metrics_table(found.values, found.metric), "", found.verdict)
+            print_json(found.record()) if form == "json" else show(*text)
+            return 0
+        both = compared(models[0], models[1], rows, team)
+        text = (comparison_table(both), "", both.verdict())
+        print_json(both.to_dict()) if form == "json" else show(*text)
     return 0
 
 
@@ -99,11 +108,26 @@ def search(model: str, text: str, form: str, **wanted: Any) -> int:
     help="Which tower embeds them.",
 )
 @click.option("--index", metavar="DIR", help="Also write a FAISS index, checked against texts encoded afresh.")
+@click.option(
+    "--index-kind",
+    "kind",
+    type=click.Choice(["auto", "flat", "ivf", "pq", "hnsw"]),
+    default="auto",
+    show_default=True,
+    help="flat is exact; the others look at a part of the documents, and say with which recall. auto goes by the size.",
+)
 @click.option("--encoding", default="utf-8", show_default=True, help="Of text files.")
-def encode(model: str, file: str, out: str, role: Any, index: str | None, **how: Any) -> int:
-    """Write the embeddings of the texts of FILE (a table, or a .txt file with one text per line), one row per text."""
+def encode(model: str, file: str, out: str, role: Any, index: str | None, kind: Any, **how: Any) -> int:
+    """Write the embeddings of the texts of FILE (a table, or a .txt file with one text per line), one row per text.
+
+    \b
+    embedfit encode runs/faq-1 documents.csv -o documents.npy --index documents.index
+    torchrun --nproc-per-node 4 -m embedfit encode runs/faq-1 shards/ -o documents.npy
+    """
     from embedfit.cli.embedding import encode_file, texts_for
+    from embedfit.team import joined
 
     texts, path = texts_for(file, out, **how)
-    encode_file(model, texts, path, role=role, index=index)
+    with joined() as team:
+        encode_file(model, texts, path, role=role, index=index, kind=kind, team=team)
     return 0

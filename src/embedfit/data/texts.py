@@ -2,18 +2,70 @@
 
 from __future__ import annotations
 
-__all__ = ["read_texts"]
+__all__ = ["Texts", "open_texts", "read_texts"]
 
 import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from embedfit.data.bind import key
-from embedfit.data.paths import find_files
+from embedfit.data.paths import find_files, format_of
 from embedfit.data.tables import open_files
 from embedfit.data.textfile import open_text
 from embedfit.errors import DataError
 
 USUAL = ("text", "query", "question", "document", "sentence", "utterance", "passage", "content")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Texts:
+    """Texts that need not be in memory all at once.
+
+    Attributes:
+        count: how many.
+        parts: all of them in order, so many at a time; may be called again.
+    """
+
+    count: int
+    parts: Callable[[int], Iterator[list[str]]]
+
+    def at(self, rows: Sequence[int]) -> list[str]:
+        """The texts of some rows, ascending."""
+        found: list[str] = []
+        start = 0
+        for part in self.parts(1 << 16):
+            while len(found) < len(rows) and rows[len(found)] < start + len(part):
+                found.append(part[rows[len(found)] - start])
+            start += len(part)
+        return found
+
+
+def open_texts(source: str | os.PathLike[str], *, column: str | None = None, encoding: str = "utf-8") -> Texts:
+    """The same texts as `read_texts`; those of Parquet files, one or a folder of them, are read as they are wanted.
+
+    Arguments and errors are those of `read_texts`; that a text is empty shows when its part is read.
+    """
+    files = [] if Path(source).suffix == ".txt" else find_files(source)
+    if not files or format_of(files[0]) != "parquet":
+        texts = read_texts(source, column=column, encoding=encoding)
+        return Texts(count=len(texts), parts=lambda size: (texts[i : i + size] for i in range(0, len(texts), size)))
+    table = open_files(files, encoding)  # says what is wrong with the files
+    name = _column(table.columns, column, str(source))
+
+    def parts(size: int) -> Iterator[list[str]]:
+        before = 0
+        for file in files:
+            for batch in pq.ParquetFile(file).iter_batches(size, columns=[name]):
+                texts = batch.column(0).cast(pa.large_string()).to_pylist()
+                _refuse_empty(texts, f"{source}, column '{name}'", before)
+                before += len(texts)
+                yield texts
+
+    return Texts(count=sum(pq.read_metadata(file).num_rows for file in files), parts=parts)
 
 
 def read_texts(source: str | os.PathLike[str], *, column: str | None = None, encoding: str = "utf-8") -> list[str]:
@@ -36,13 +88,17 @@ def read_texts(source: str | os.PathLike[str], *, column: str | None = None, enc
     table = open_files(find_files(source), encoding)
     name = _column(table.columns, column, str(source))
     texts = [text for part in table.load([name], ()) for text in part.frame[name].to_list()]
-    empty = [i for i, text in enumerate(texts, 1) if text is None or not str(text).strip()]
+    _refuse_empty(texts, f"{source}, column '{name}'")
+    return texts
+
+
+def _refuse_empty(texts: Sequence[str | None], where: str, before: int = 0) -> None:
+    empty = [i for i, text in enumerate(texts, before + 1) if text is None or not str(text).strip()]
     if empty:
         raise DataError(
-            f"{source}: {len(empty)} of {len(texts)} texts in the column '{name}' are empty, first in row {empty[0]}",
+            f"{where}: {len(empty)} of {len(texts)} texts are empty, first in row {empty[0]}",
             hint="fill them or take them out: a text without words has no embedding",
         )
-    return texts
 
 
 def _column(columns: tuple[str, ...], wanted: str | None, source: str) -> str:

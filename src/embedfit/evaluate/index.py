@@ -9,7 +9,7 @@ Axes: n documents, q queries, k results, e dimensions.
 
 from __future__ import annotations
 
-__all__ = ["Index", "build", "check_rows", "export", "load", "save", "search", "self_check"]
+__all__ = ["Index", "build", "check_rows", "load", "save", "search", "self_check"]
 
 import json
 from collections import Counter
@@ -159,7 +159,7 @@ def self_check(
         at_least: share that must pass; by default all, and of an approximate index 9 in 10.
 
     Returns:
-        `checked`, and `duplicates`: how many of them found an exact duplicate instead.
+        `checked`; `duplicates`: how many of them found an exact duplicate instead; `missed`: how many found neither.
 
     Raises:
         ModelError: too many do not find themselves; names the first.
@@ -185,7 +185,7 @@ def self_check(
             f"'{index.ids[rows[i]]}' finds '{other}' at {scores[i, 0]:.4f} and itself at {own[i]:.4f}",
             hint="build the index again from this model and these documents, in this order",
         )
-    return {"checked": int(rows.size), "duplicates": int(twin.sum())}
+    return {"checked": int(rows.size), "duplicates": int(twin.sum()), "missed": int((~passed).sum())}
 
 
 def check_rows(documents: int, *, sample: int = 1_000, seed: int = 0) -> Int[np.ndarray, " sample"]:
@@ -248,31 +248,3 @@ def load(folder: Path, *, model: str | None = None) -> Index:
     return Index(
         vectors=Neighbours(engine=engine, kind=said["kind"], recall=recall, rows=rows), ids=ids, model=said["model"]
     )
-
-
-def export(
-    embedding: Float[np.ndarray, "n e"], path: Path, *, columns: Mapping[str, Sequence[str]] | None = None
-) -> None:
-    """Write embeddings, float32, in the order of the rows.
-
-    Args:
-        embedding: what is written.
-        path: ends in `.npy` (the matrix alone) or `.parquet` (a column `embedding` beside the given ones).
-        columns: columns of n texts each, for example ids; Parquet only.
-
-    Raises:
-        DataError: another ending, or columns where the format has none.
-        RunError: the disk is full or not writable.
-    """
-    embedding = np.ascontiguousarray(embedding, np.float32)
-    if path.suffix == ".npy" and not columns:
-        with write_atomically(path) as part, part.open("wb") as file:
-            np.save(file, embedding, allow_pickle=False)
-    elif path.suffix == ".parquet":
-        vectors = pl.Series("embedding", embedding, dtype=pl.Array(pl.Float32, embedding.shape[1]))
-        table = pl.DataFrame({name: list(values) for name, values in (columns or {}).items()}).with_columns(vectors)
-        with write_atomically(path) as part:
-            table.write_parquet(part)
-    else:
-        given = f"'{path.suffix}'" + (" with columns" if columns else "")
-        raise DataError(f"embeddings are written to .npy or .parquet, got {given}", hint="columns need .parquet")

@@ -15,6 +15,7 @@ from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
 from embedfit.errors import ModelError
+from embedfit.team import ALONE, Team
 from embedfit.towers.base import Tower
 from embedfit.types import Tokens
 
@@ -64,6 +65,7 @@ class TwoTower(nn.Module):
         role: Role = "query",
         batch_size: int = 256,
         progress: Callable[[int, int], None] | None = None,
+        team: Team = ALONE,
     ) -> Float32[np.ndarray, "n e"]:
         """Unit-length embeddings, without gradient and without dropout; modes are restored afterwards.
 
@@ -75,19 +77,27 @@ class TwoTower(nn.Module):
             role: which tower embeds them.
             batch_size: distinct texts in one forward pass.
             progress: told (distinct texts done, distinct texts in all) after every batch.
+            team: processes that all ask for these texts at the same time: each embeds a share, in the same batches as
+                one alone would, and gets the embeddings of all.
         """
         tower = self.tower(role)
         distinct = list(dict.fromkeys(texts))
-        number = {text: i for i, text in enumerate(distinct)}
-        out = torch.zeros(len(distinct), self.dimension)
+        # by characters and not by tokens, so that a process needs to tokenise its own share only
+        order = torch.tensor([len(text) for text in distinct], dtype=torch.long).argsort(stable=True)
+        batches = order.split(batch_size)
+        shares = [torch.cat([order[:0], *batches[rank :: team.size]]) for rank in range(team.size)]
+        own = shares[team.rank].tolist()
+        found = torch.zeros(len(own), self.dimension)
         with _evaluating(tower):
-            tokens = tower.tokenize(distinct)
-            order = tokens.lengths.argsort(stable=True)
-            for start in range(0, len(distinct), batch_size):
-                rows = order[start : start + batch_size]
-                out[rows] = _embed(tower, tokens.select(rows)).cpu()
+            tokens = tower.tokenize([distinct[i] for i in own])
+            for start in range(0, len(own), batch_size):
+                rows = torch.arange(start, min(start + batch_size, len(own)))
+                found[rows] = _embed(tower, tokens.select(rows)).cpu()
                 if progress is not None:
-                    progress(start + len(rows), len(distinct))
+                    progress(min(len(distinct), team.size * (start + len(rows))), len(distinct))
+        out = torch.empty(len(distinct), self.dimension)
+        out[torch.cat(shares)] = team.gather(found.to(team.device), [len(share) for share in shares]).cpu()
+        number = {text: i for i, text in enumerate(distinct)}
         return out.numpy()[[number[text] for text in texts]]
 
 
