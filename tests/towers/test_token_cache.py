@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -199,3 +201,40 @@ def test_a_pretrained_encoder_reads_mapped_ids(make: Make) -> None:
     assert isinstance(tower, Encoder)
     tokens = cached_tokens(tower.eval(), EVERYTHING)
     torch.testing.assert_close(tower(tokens), tower(tower.tokenize(EVERYTHING)))
+
+
+WRITER = """
+import sys, time
+from pathlib import Path
+from embedfit.towers import token_cache
+key, place, log = bytes(32), Path(sys.argv[1]), Path(sys.argv[2])
+with token_cache._alone(place, key):
+    made = place / "made"
+    if not made.exists():
+        time.sleep(0.5)
+        made.write_text("x")
+        with log.open("a") as file:
+            file.write("written\\n")
+"""
+
+
+def test_processes_that_ask_at_the_same_time_write_once(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WRITER, str(tmp_path / "cache"), str(tmp_path / "log")]
+    processes = [subprocess.Popen(command) for _ in range(2)]
+    assert [process.wait(timeout=120) for process in processes] == [0, 0]
+    assert (tmp_path / "log").read_text() == "written\n"
+
+
+def test_what_another_process_has_written_meanwhile_is_not_written_again(
+    make: Make, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tower = make("static")
+    expected = cached_tokens(tower, EVERYTHING)
+    read, looks = token_cache._read, iter([None])
+
+    def first_look_in_vain(*arguments: Any) -> Any:
+        return next(looks, read(*arguments))
+
+    monkeypatch.setattr(token_cache, "_read", first_look_in_vain)
+    monkeypatch.setattr(type(tower), "tokenize", refuse)
+    assert torch.equal(cached_tokens(tower, EVERYTHING).ids, expected.ids)

@@ -50,7 +50,8 @@ def cached_tokens(tower: Tower, texts: Sequence[str]) -> Tokens:
     """The same as `tower.tokenize(texts)`, from a file where the data are large (see `LARGE`).
 
     The first call writes the file, tokenising a part at a time with as many threads as the tokeniser has; later calls,
-    in this process or another, map it. Ids are then int32. Where no file can be written the tokens are made in memory.
+    in this process or another, map it. Processes of one machine that ask at the same time wait for the one that
+    writes. Ids are then int32. Where no file can be written the tokens are made in memory.
 
     Args:
         tower: any; those without a tokeniser of sub-words (`ngram`, prototypes) are not cached.
@@ -66,7 +67,11 @@ def cached_tokens(tower: Tower, texts: Sequence[str]) -> Tokens:
     if found is not None:
         return found
     try:
-        _write(path, key, tower, texts)
+        with _alone(folder, key):
+            found = _read(path, key, len(texts))  # another process may have written it meanwhile
+            if found is not None:
+                return found
+            _write(path, key, tower, texts)
     except OSError:  # a full disk, a folder that may not be written: a cache is no reason to stop
         return tower.tokenize(texts)
     _clean(path)
@@ -120,6 +125,23 @@ def _key(fingerprint: str, texts: Sequence[str]) -> bytes:
 def _parts(texts: Sequence[str]) -> Iterator[Sequence[str]]:
     for start in range(0, len(texts), _AT_ONCE):
         yield texts[start : start + _AT_ONCE]
+
+
+@contextlib.contextmanager
+def _alone(folder: Path, key: bytes) -> Iterator[None]:
+    """Inside, no other process of this machine is inside for the same key.
+
+    Each key locks a byte of its own of one file that is never deleted. The system takes the lock from a process that
+    dies. Where there are no such locks (Windows), each process writes a file of its own, and the last one stays.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "tokens.lock").open("ab") as file:
+        if sys.platform != "win32":
+            import fcntl
+
+            with contextlib.suppress(OSError):  # a file system without locks
+                fcntl.lockf(file, fcntl.LOCK_EX, 1, int.from_bytes(key[:4], "little"))
+        yield
 
 
 def _write(path: Path, key: bytes, tower: Tower, texts: Sequence[str]) -> None:
