@@ -5,7 +5,7 @@ Axes: q queries, d documents, n texts, t tokens of all texts together, e dimensi
 
 from __future__ import annotations
 
-__all__ = ["Batch", "Tokens"]
+__all__ = ["Batch", "Memory", "Tokens"]
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -71,6 +71,48 @@ class Tokens:
         return Tokens(ids, lengths)
 
 
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Memory:
+    """Document embeddings of steps before, which a batch is compared with too.
+
+    Attributes:
+        vectors: embeddings, not normalised, without gradient.
+        identity: of each, in the numbering of the batches.
+        group: class of each, -1 where there are no classes.
+        log_q: as in `Batch`.
+    """
+
+    vectors: Float[Tensor, "m e"]
+    identity: Int[Tensor, " m"]
+    group: Int[Tensor, " m"]
+    log_q: Float[Tensor, " m"] | None = None
+
+    def __len__(self) -> int:
+        return len(self.identity)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All of it by name; without what is not there."""
+        every = {"vectors": self.vectors, "identity": self.identity, "group": self.group, "log_q": self.log_q}
+        return {name: value for name, value in every.items() if value is not None}
+
+    def to(self, device: torch.device | str) -> Memory:
+        """The same embeddings on another device."""
+        return Memory(**{name: value.to(device) for name, value in self.tensors().items()})
+
+    def without(self, identity: Int[Tensor, " d"]) -> Memory:
+        """Those of other identities."""
+        apart = ~torch.isin(self.identity, identity)
+        return Memory(**{name: value[apart] for name, value in self.tensors().items()})
+
+    def followed(self, older: Memory | None, size: int) -> Memory:
+        """These before older ones, at most `size` of them; of two with one identity, the newer."""
+        mine = self.tensors()
+        if older is not None:
+            others = older.without(self.identity).tensors()
+            mine = {name: torch.cat([value, others[name]]) for name, value in mine.items()}
+        return Memory(**{name: value[:size] for name, value in mine.items()})
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
     """One step's input: q queries meet d documents, and identities travel with them.
@@ -89,6 +131,9 @@ class Batch:
         target: graded similarity of each query and its positive, only for graded pairs.
         rows: which examples these are, for messages.
         log_q: log of the probability with which sampling brings each document into a batch, where it is known.
+        own: positions among the documents of those that each query is compared with besides its positive, -1 for none;
+            None: all documents of the batch.
+        memory: embeddings that each query is compared with besides the documents.
     """
 
     query: Tokens
@@ -102,9 +147,28 @@ class Batch:
     target: Float[Tensor, " q"] | None
     rows: Int[Tensor, " q"]
     log_q: Float[Tensor, " d"] | None = None
+    own: Int[Tensor, "q k"] | None = None
+    memory: Memory | None = None
 
     def __len__(self) -> int:
         return self.query_id.numel()
+
+    @property
+    def candidate_id(self) -> Int[Tensor, " c"]:
+        """Identity of whatever queries are compared with: the documents, and after them the memory."""
+        return self.document_id if self.memory is None else torch.cat([self.document_id, self.memory.identity])
+
+    @property
+    def candidate_group(self) -> Int[Tensor, " c"]:
+        """Class of whatever queries are compared with."""
+        return self.document_group if self.memory is None else torch.cat([self.document_group, self.memory.group])
+
+    @property
+    def candidate_log_q(self) -> Float[Tensor, " c"] | None:
+        """`log_q` of whatever queries are compared with."""
+        if self.log_q is None or self.memory is None or self.memory.log_q is None:
+            return None if self.memory is not None else self.log_q
+        return torch.cat([self.log_q, self.memory.log_q])
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
@@ -120,6 +184,8 @@ class Batch:
             target=None if self.target is None else self.target.to(device),
             rows=self.rows.to(device),
             log_q=None if self.log_q is None else self.log_q.to(device),
+            own=None if self.own is None else self.own.to(device),
+            memory=None if self.memory is None else self.memory.to(device),
         )
 
     def reordered(self, queries: Int[Tensor, " q"], documents: Int[Tensor, " d"]) -> Batch:
@@ -138,4 +204,6 @@ class Batch:
             target=None if self.target is None else self.target[queries],
             rows=self.rows[queries],
             log_q=None if self.log_q is None else self.log_q[documents],
+            own=None if self.own is None else place[self.own[queries]].where(self.own[queries] >= 0, -1),
+            memory=self.memory,
         )

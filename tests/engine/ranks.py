@@ -31,6 +31,8 @@ JOBS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "label smoothing": ("pairs", "static", {"loss__label_smoothing": 0.1}),
     "cosine": ("graded", "static", {"loss__kind": "cosine"}),
     "cosent": ("graded", "gru", {"loss__kind": "cosent"}),
+    "own negatives": ("pairs", "static", {"negatives__kind": "random", "negatives__meet": "own"}),
+    "queue": ("pairs", "static", {"negatives__kind": "queue"}),
     "cached": ("pairs", "gru", {"run__memory_gb": 1e-9}),
 }
 
@@ -55,6 +57,7 @@ def steps(job: str, micro: int, way: str) -> dict[str, Tensor]:
             if p.grad is not None and number == 0:
                 found[f"gradient/{name}"] = p.grad.to_dense().clone() if p.grad.is_sparse else p.grad.clone()
         optimiser.step(0.01)
+        made.material.negatives.take(step.batch, step.document[: len(step.batch.document)])
     found |= {f"weight/{k}": v.clone() for k, v in objective.model.state_dict().items()}
     return found | {"loss": torch.tensor(losses, dtype=torch.float64)}
 

@@ -5,12 +5,12 @@ Order and partners follow from (seed, epoch) alone: any step of a run can be mad
 
 from __future__ import annotations
 
-__all__ = ["batch", "order", "rows_of", "steps_per_epoch"]
+__all__ = ["batch", "generator", "order", "rows_of", "steps_per_epoch"]
 
 from functools import lru_cache
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from embedfit.data.examples import Examples
@@ -25,7 +25,7 @@ def steps_per_epoch(count: int, batch_size: int) -> int:
 @lru_cache(maxsize=2)
 def order(count: int, *, seed: int, epoch: int) -> Int[Tensor, " n"]:
     """A permutation of the examples, different in every epoch."""
-    return torch.randperm(count, generator=_generator(seed, epoch, 0))
+    return torch.randperm(count, generator=generator(seed, epoch, 0))
 
 
 def rows_of(step: int, count: int, *, batch_size: int, seed: int) -> Int[Tensor, " q"]:
@@ -44,6 +44,10 @@ def batch(
     rows: Int[Tensor, " q"],
     *,
     draw: tuple[int, int] = (0, 0),
+    own: Int[Tensor, "q k"] | None = None,
+    shared: Int[Tensor, " m"] | None = None,
+    log_q: Float[Tensor, " documents"] | None = None,
+    alone: bool = False,
 ) -> Batch:
     """The batch of some examples.
 
@@ -53,17 +57,27 @@ def batch(
         document_tokens: tokens of `data.document_texts`.
         rows: the examples of the step.
         draw: (seed, step) of the random choices of a batch (partners of the same class).
+        own: documents that are brought for each query beside those of the table, -1 for none.
+        shared: documents that are brought for all.
+        log_q: log of the probability with which sampling brings each document of all.
+        alone: each query is compared with the documents brought for it, and with no other.
     """
     query = data.query[rows]
-    own = _partners(data, rows, draw) if data.partners else data.positive[rows]
+    positive = _partners(data, rows, draw) if data.partners else data.positive[rows]
+    theirs = None
     if data.target is not None:  # graded pairs meet one to one
-        documents, place = own, torch.arange(len(own))
+        documents, place = positive, torch.arange(len(positive))
     elif data.catalogue:
-        documents, place = torch.arange(len(data.document_texts)), own
+        documents, place = torch.arange(len(data.document_texts)), positive
     else:
-        brought = data.negatives[rows].flatten()
-        documents, place = torch.unique(torch.cat([own, brought[brought >= 0]]), return_inverse=True)
-        place = place[: len(own)]
+        brought = data.negatives[rows] if own is None else torch.cat([data.negatives[rows], own], 1)
+        there = brought >= 0
+        others = [] if shared is None else [shared]
+        documents, place = torch.unique(torch.cat([positive, brought[there], *others]), return_inverse=True)
+        if alone:
+            theirs = torch.full_like(brought, -1)
+            theirs[there] = place[len(positive) : len(positive) + int(there.sum())]
+        place = place[: len(positive)]
     return Batch(
         query=query_tokens.select(query),
         document=document_tokens.select(documents),
@@ -75,6 +89,8 @@ def batch(
         weight=data.weight[rows],
         target=None if data.target is None else data.target[rows],
         rows=rows,
+        log_q=None if log_q is None else log_q[documents],
+        own=theirs,
     )
 
 
@@ -87,11 +103,12 @@ def _partners(data: Examples, rows: Int[Tensor, " q"], draw: tuple[int, int]) ->
     place[by_class] = torch.arange(len(by_class))
     group = data.group[rows]
     size, inside = sizes[group], place[rows] - first[group]
-    jump = 1 + (torch.rand(len(rows), generator=_generator(*draw, 1)) * (size - 1)).long()
+    jump = 1 + (torch.rand(len(rows), generator=generator(*draw, 1)) * (size - 1)).long()
     return data.positive[by_class[first[group] + (inside + jump) % size]]
 
 
-def _generator(seed: int, number: int, stream: int) -> torch.Generator:
+def generator(seed: int, number: int, stream: int) -> torch.Generator:
+    """Random numbers that depend on (seed, number, stream) alone."""
     # a generator's state depends on the low bits of its seed alone, so that the three numbers must be mixed
     mixed = (seed * 1_000_003 + number) * 1_000_003 + stream
     return torch.Generator().manual_seed((mixed * 0x9E3779B97F4A7C15) % 2**63)

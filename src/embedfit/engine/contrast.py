@@ -79,7 +79,7 @@ def contrast(
 
     Args:
         query: embeddings of the queries of all processes, not normalised.
-        document: embeddings of the documents of all processes.
+        document: embeddings of the documents of all processes, and after them those of steps before.
         loss: of scores.
         pairing: what belongs together.
         parts: each embedding is so many of equal size end to end, each with a loss of its own; the mean counts.
@@ -111,8 +111,11 @@ def _way_for(loss: Loss, pairing: Pairing, cells: int) -> Way:
     if pairing.target is not None or cells <= DENSE:
         return "dense"
     # sampling is corrected for documents alone, and both directions share their tiles
-    alike = pairing.log_q is None or not isinstance(loss, Symmetric)
-    return "tiled" if isinstance(_one_direction(loss), Softmax) and alike else "streamed"
+    inner = _one_direction(loss)
+    if not isinstance(inner, Softmax) or pairing.own is not None:  # tiles meet all documents
+        return "streamed"
+    corrected = inner.corrects and pairing.log_q is not None
+    return "streamed" if corrected and isinstance(loss, Symmetric) else "tiled"
 
 
 def _one_direction(loss: Loss) -> Loss:
@@ -156,7 +159,8 @@ def _dense(query: Tensor, document: Tensor, loss: Loss, pairing: Pairing) -> _Pa
             yes = torch.ones_like(values, dtype=torch.bool)
             losses = loss(Scores(values, yes, yes, pairing.target.to(values.dtype)[:, None]))
         else:
-            losses = loss(replace(marked(q @ d.T, pairing.positive, pairing.doubtful), log_q=pairing.log_q))
+            scores = marked(q @ d.T, pairing.positive, pairing.doubtful)
+            losses = loss(_met(scores, pairing, slice(0, len(q))))
         if losses.requires_grad:  # a loss may be a constant (CoSENT of equal grades)
             (losses * pairing.share).sum().backward()
     mine, others = pairing.own_queries, pairing.own_documents
@@ -199,7 +203,7 @@ def _tiled(query: Tensor, document: Tensor, loss: Loss, pairing: Pairing) -> _Pa
         scale.backward(found.scale.to(scale))
     for gradient in _gradients(loss):
         team.sum(gradient)
-    return _Part(found.losses, found.query, team.scatter_sum(found.document, pairing.documents))
+    return _Part(found.losses, found.query, team.scatter_sum(_embedded(found.document, pairing), pairing.documents))
 
 
 def _streamed(query: Tensor, document: Tensor, loss: Loss, pairing: Pairing) -> _Part:
@@ -221,8 +225,7 @@ def _streamed(query: Tensor, document: Tensor, loss: Loss, pairing: Pairing) -> 
     for rows in _blocks(mine):
         with torch.enable_grad():
             scores = marked(q[rows] @ d.T, pairing.positive[rows], pairing.doubtful, rows.start)
-            scores = replace(scores, log_q=pairing.log_q)
-            losses[rows] = add(inner(scores), share[rows] / (2 if symmetric else 1))
+            losses[rows] = add(inner(_met(scores, pairing, rows)), share[rows] / (2 if symmetric else 1))
     if symmetric:
         back, owners = _documents(pairing, len(document)), _owners(pairing, len(document))
         weight = torch.zeros(len(document), device=q.device).index_add(0, pairing.positive, share) / owners
@@ -235,7 +238,25 @@ def _streamed(query: Tensor, document: Tensor, loss: Loss, pairing: Pairing) -> 
         losses = (losses + returned[pairing.positive]) / 2
     for gradient in _gradients(loss):
         team.sum(gradient)
-    return _Part(losses[mine], team.scatter_sum(q.grad, pairing.queries), team.scatter_sum(d.grad, pairing.documents))
+    by_document = team.scatter_sum(_embedded(d.grad, pairing), pairing.documents)
+    return _Part(losses[mine], team.scatter_sum(q.grad, pairing.queries), by_document)
+
+
+def _embedded(document: Tensor, pairing: Pairing) -> Tensor:
+    """Rows of the documents of this step; those of steps before come after them and get no gradient."""
+    return document[: sum(pairing.documents)]
+
+
+def _met(scores: Scores, pairing: Pairing, rows: slice) -> Scores:
+    """Scores of some queries with what is known of sampling, and without the documents brought for others."""
+    candidate = scores.candidate
+    if pairing.own is not None:
+        own = pairing.own[rows]
+        row, place = (own >= 0).nonzero(as_tuple=True)
+        met = torch.zeros_like(candidate)
+        met[row, own[row, place]] = True
+        candidate = (candidate & met) | scores.positive
+    return replace(scores, candidate=candidate, log_q=pairing.log_q)
 
 
 def _blocks(whole: slice) -> Iterator[slice]:

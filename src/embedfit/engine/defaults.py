@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 
 from embedfit.data.batches import steps_per_epoch
 from embedfit.data.examples import Examples
+from embedfit.engine.bring import met
 from embedfit.errors import RecipeError
 from embedfit.pairs import Kind
 from embedfit.recipe import Duration, LossSection, Recipe
@@ -188,7 +189,7 @@ def choose(recipe: Recipe, data: Examples, kind: Kind, family: Family) -> Chosen
         return max(1, Duration.steps(text, steps_per_epoch=per_epoch, batch_size=in_step, total=steps))
 
     documents = len(data.document_texts)
-    candidates = documents if data.catalogue else max(2, min(documents, batch_size * (1 + data.negatives.shape[1])))
+    candidates = documents if data.catalogue else max(2, min(documents, met(recipe, data, batch_size)))
     graded = data.target is not None
     automatic = 0.05 if graded else temperature_for(candidates)
     return Chosen(

@@ -128,7 +128,8 @@ def fit(
         "train.shuffled": True,
         "train.best_step": best.step,
     }
-    return Fitted(model=setup.objective.model, facts={**setup.facts, **facts, **settled, **ending})
+    brought = setup.material.negatives.facts()
+    return Fitted(model=setup.objective.model, facts={**setup.facts, **facts, **brought, **settled, **ending})
 
 
 def check_resumable(setup: Setup, folder: Path, held_out: str = "") -> None:

@@ -8,6 +8,7 @@ import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from torch import Tensor
 
@@ -119,6 +120,7 @@ def train(
     average, best, first = Average(model, plan.decay()), Best(), 0
     if start is not None:
         first = resume(start, objective, optimiser, average, best)
+        material.negatives.load(start.part("negatives"))
     else:  # the untrained model counts: a pretrained encoder may be best as it is
         held_out = observer.measure()
         check_schedule(plan, held_out)
@@ -131,10 +133,12 @@ def train(
             break
         rate = plan.rate(number, best.cuts)
         watched = observer.due(number)
+        material.negatives.refresh(number, partial(material.embeddings, model))
         step = accumulated(objective, material.batches_of(number, plan), number=number, seed=plan.seed)
         norm = clipped(optimiser, plan, step)
         optimiser.step(rate, watched=watched)
         average.update()
+        material.negatives.take(step.batch, step.document[: len(step.batch.document)])
 
         done = number + 1
         readings = {"loss": step.loss, "learning_rate": rate, "gradient_norm": norm}
@@ -149,7 +153,8 @@ def train(
         stopping = observer.stop()
         ended = done == plan.steps or best.waited >= plan.patience  # what follows can still be interrupted
         if observer.keep_now(done) or stopping or ended:
-            observer.keep(state_of(done, objective, optimiser, average, best))
+            negatives = {"negatives": material.negatives.state()}
+            observer.keep(state_of(done, objective, optimiser, average, best, negatives))
         if stopping:
             raise KeyboardInterrupt
 
@@ -201,14 +206,22 @@ def clipped(optimiser: Optimiser, plan: Plan, step: Step) -> float:
     return norm
 
 
-def state_of(step: int, objective: Objective, optimiser: Optimiser, average: Average, best: Best) -> Checkpoint:
-    """Everything that `resume` needs."""
+def state_of(
+    step: int,
+    objective: Objective,
+    optimiser: Optimiser,
+    average: Average,
+    best: Best,
+    more: Mapping[str, Mapping[str, Tensor]],
+) -> Checkpoint:
+    """Everything that `resume` needs, and the state of more parts."""
     parts = {
         "model": objective.model.state_dict(),
         "loss": objective.loss.state_dict(),
         "optimiser": optimiser.tensors(),
         "average": average.state(),
         "best": best.weights,
+        **more,
     }
     values = {
         "step": step,

@@ -28,8 +28,9 @@ class Pairing:
         doubtful: cells that are no certain negatives.
         target: grade of each query with its own document (one to one); such pairs have no negatives.
         log_q: log of the probability with which sampling brings each document; None: the loss does not correct for it.
+        own: positions of the documents that each query is compared with besides its positive, -1 for none; None: all.
         queries: how many queries each process holds, in order of rank.
-        documents: how many documents each process holds, in order of rank.
+        documents: how many documents each process holds, in order of rank; embeddings of steps before come after them.
         team: the processes.
     """
 
@@ -38,6 +39,7 @@ class Pairing:
     doubtful: Doubtful | None = None
     target: Float[Tensor, " q"] | None = None
     log_q: Float[Tensor, " d"] | None = None
+    own: Int[Tensor, "q k"] | None = None
     queries: Sequence[int]
     documents: Sequence[int]
     team: Team = ALONE

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 __all__ = ["Material", "Plan"]
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from embedfit.data.batches import batch, rows_of
+from embedfit.data.batches import batch, generator, rows_of
 from embedfit.data.examples import Examples
+from embedfit.engine.bring import embeddings_of
+from embedfit.negatives import Negatives
 from embedfit.optim import Group, Kind, Optimiser, Schedule, factor
+from embedfit.towers import TwoTower
 from embedfit.types import Batch, Tokens
 
 
@@ -67,12 +70,27 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Material:
-    """What is trained on: examples and their tokens, made once."""
+    """What is trained on: examples and their tokens, made once, and how negatives are brought to their batches.
+
+    Attributes:
+        data: the examples.
+        query_tokens: tokens of their query texts.
+        document_tokens: tokens of their document texts.
+        negatives: what is added to the documents of a batch.
+        alone: each query is compared only with the documents brought for it.
+        device: where batches go.
+    """
 
     data: Examples
     query_tokens: Tokens
     document_tokens: Tokens
+    negatives: Negatives
+    alone: bool = False
     device: torch.device = torch.device("cpu")  # noqa: RUF009 (frozen)
+
+    def embeddings(self, model: TwoTower) -> tuple[Tensor, Tensor]:
+        """Embeddings of all query and document texts by a model as it is."""
+        return embeddings_of(model, self.query_tokens, self.document_tokens, self.device)
 
     def batches_of(self, step: int, plan: Plan) -> list[Batch]:
         """The batches of a step."""
@@ -86,5 +104,18 @@ class Material:
 
     def batch_with(self, rows: Tensor, plan: Plan, *, draw: int) -> Batch:
         """A batch of some examples; `draw` numbers its random choices."""
-        made = batch(self.data, self.query_tokens, self.document_tokens, rows, draw=(plan.seed, draw))
+        brought = self.negatives.bring(rows, generator(plan.seed, draw, 2))
+        made = batch(
+            self.data,
+            self.query_tokens,
+            self.document_tokens,
+            rows,
+            draw=(plan.seed, draw),
+            own=brought.own,
+            shared=brought.shared,
+            log_q=self.negatives.log_q,
+            alone=self.alone,
+        )
+        if brought.memory is not None:  # the newer embedding of a document is its own in this batch
+            made = replace(made, memory=brought.memory.without(made.document_id))
         return made if self.device.type == "cpu" else made.to(self.device)

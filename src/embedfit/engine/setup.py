@@ -12,6 +12,7 @@ import torch
 
 from embedfit.data.batches import rows_of
 from embedfit.data.examples import Examples, examples
+from embedfit.engine.bring import guide_for, negatives_for
 from embedfit.engine.defaults import FAMILIES, Chosen, FamilyName, choose, family_of, kind_for
 from embedfit.engine.device import device_for, memory_for, precision_for, threads_for
 from embedfit.engine.exchange import share
@@ -87,11 +88,19 @@ def prepare(train_pairs: Pairs, recipe: Recipe, towers: TwoTower | None = None) 
         share(towers.to(device), team)  # sums may round differently on another machine
     document_tokens = cached_tokens(towers.document, data.document_texts)
 
-    loss = make_loss(chosen, symmetric=not data.catalogue).to(device)
+    # a document that only its own query meets has no second direction
+    symmetric = not data.catalogue and recipe.negatives.meet == "batch"
+    loss = make_loss(chosen, symmetric=symmetric).to(device)
+    known = None if data.target is not None else Known(*_known(data))
+    negatives = negatives_for(
+        recipe, data, known, batch_size=chosen.batch_size, steps_per_epoch=chosen.steps_per_epoch, team=team
+    )
+    guide = guide_for(recipe, data)
     objective = Objective(
         model=towers,
         loss=loss,
-        known=None if data.target is not None else Known(*_known(data)).to(device),
+        known=known and known.to(device),
+        guide=guide and guide.to(device),
         precision=precision,
         memory=memory_for(recipe.run.memory_gb, device),
         team=team,
@@ -102,7 +111,14 @@ def prepare(train_pairs: Pairs, recipe: Recipe, towers: TwoTower | None = None) 
     if data.catalogue:
         scales["document"] = scales.get("document", 1.0) * chosen.prototype_scale
     made = groups(parts, weight_decay=recipe.optim.weight_decay, scales=scales, layer_decay=chosen.layer_decay)
-    material = Material(data=data, query_tokens=query_tokens, document_tokens=document_tokens, device=device)
+    material = Material(
+        data=data,
+        query_tokens=query_tokens,
+        document_tokens=document_tokens,
+        negatives=negatives,
+        alone=recipe.negatives.meet == "own",
+        device=device,
+    )
     return Setup(
         recipe=recipe,
         objective=objective,
@@ -111,7 +127,7 @@ def prepare(train_pairs: Pairs, recipe: Recipe, towers: TwoTower | None = None) 
         chosen=chosen,
         facts={
             **chosen.facts(),
-            **_loss_facts(chosen, data),
+            **_loss_facts(chosen, data, brought=recipe.negatives.kind != "in_batch" or material.alone),
             "chosen.model": kind,
             "chosen.precision": str(precision).removeprefix("torch."),
             "chosen.threads": threads,
@@ -211,7 +227,7 @@ def _known(data: Examples) -> tuple[torch.Tensor, torch.Tensor]:
     return data.query_id[data.query], data.document_id[data.positive]
 
 
-def _loss_facts(chosen: Chosen, data: Examples) -> dict[str, float]:
+def _loss_facts(chosen: Chosen, data: Examples, *, brought: bool) -> dict[str, float]:
     """Where the loss starts when all candidates look alike, and how low it can get."""
     if data.target is not None:
         if chosen.loss == "cosine":
@@ -220,7 +236,7 @@ def _loss_facts(chosen: Chosen, data: Examples) -> dict[str, float]:
         counts = [max(1, round(share * chosen.batch_size)) for share in (grades / grades.sum()).tolist()]
         return {"loss.floor": cosent_floor(counts, chosen.temperature), "loss.chance": cosent_chance(counts)}
     shape = {"margin": chosen.margin, "label_smoothing": chosen.label_smoothing}
-    met = _candidates_met(chosen, data)
+    met = float(chosen.candidates) if brought else _candidates_met(chosen, data)
     return {
         "loss.candidates": met,
         "loss.floor": infonce_floor(met, chosen.temperature, **shape),

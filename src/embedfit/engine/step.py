@@ -18,10 +18,10 @@ from embedfit.engine.pairing import Pairing
 from embedfit.engine.sharding import is_sharded
 from embedfit.errors import NonFiniteLossError
 from embedfit.losses import Loss
-from embedfit.scores import Doubtful, Known
+from embedfit.scores import Doubtful, Guide, Known
 from embedfit.team import ALONE, Team
 from embedfit.towers import TwoTower
-from embedfit.types import Batch
+from embedfit.types import Batch, Memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +32,7 @@ class Objective:
         model: the towers.
         loss: scores to one number per query.
         known: pairs known to belong together beyond the batch, never used as negatives.
+        guide: another model that is asked which documents may belong to a query after all.
         precision: arithmetic of the towers; scores and loss are fp32 whatever it is.
         memory: bytes that activations may take; what does not fit is worked out twice.
         team: the processes that share each batch.
@@ -40,6 +41,7 @@ class Objective:
     model: TwoTower
     loss: Loss
     known: Known | None = None
+    guide: Guide | None = None
     precision: torch.dtype = torch.float32
     memory: float = math.inf
     team: Team = ALONE
@@ -54,7 +56,7 @@ class Step:
         batch: what went in, in the order of the embeddings.
         pairing: what belongs together in it.
         query: embeddings of the queries, not normalised.
-        document: embeddings of the documents, not normalised.
+        document: embeddings of the documents and, after them, those of steps before; not normalised.
         losses: one per query of this process.
         loss: weighted mean of the losses.
     """
@@ -81,7 +83,7 @@ def train_step(objective: Objective, batch: Batch, *, number: int, seed: int = 0
         NonFiniteLossError: the loss is NaN or infinite; no gradient has been computed and the weights are untouched.
     """
     batch, queries, documents, pairing = _divided(objective, batch, (seed, number))
-    query, document, found = _forward(objective, queries, documents, pairing)
+    query, document, found = _forward(objective, queries, documents, pairing, batch.memory)
     _check_finite(found, objective, pairing, batch, query, number)
     queries.backward(found.query)
     documents.backward(found.document)
@@ -104,18 +106,22 @@ def loss_of(objective: Objective, batch: Batch) -> float:
     objective.model.eval()
     learned = {p: p.grad for p in objective.loss.parameters()}
     try:
-        _, queries, documents, pairing = _divided(objective, batch, None)
-        return _forward(objective, queries, documents, pairing)[2].value
+        batch, queries, documents, pairing = _divided(objective, batch, None)
+        return _forward(objective, queries, documents, pairing, batch.memory)[2].value
     finally:
         objective.model.train(was)
         for p, gradient in learned.items():
             p.grad = gradient
 
 
-def _forward(objective: Objective, queries: Side, documents: Side, pairing: Pairing) -> tuple[Tensor, Tensor, Contrast]:
+def _forward(
+    objective: Objective, queries: Side, documents: Side, pairing: Pairing, memory: Memory | None
+) -> tuple[Tensor, Tensor, Contrast]:
     """Embeddings of all processes, and their loss with its gradient by those of this process."""
     query = objective.team.gather(queries.forward(), pairing.queries)
     document = objective.team.gather(documents.forward(), pairing.documents)
+    if memory is not None:
+        document = torch.cat([document, memory.vectors.to(document)])
     return query, document, contrast(query, document, objective.loss, pairing, parts=objective.model.query.parts)
 
 
@@ -130,9 +136,10 @@ def _divided(objective: Objective, batch: Batch, seed: tuple[int, int] | None) -
     pairing = Pairing(
         positive=batch.positive,
         weight=batch.weight,
-        doubtful=None if batch.target is not None else Doubtful.of(batch, objective.known),
+        doubtful=None if batch.target is not None else Doubtful.of(batch, objective.known, objective.guide),
         target=batch.target,
-        log_q=batch.log_q,
+        log_q=batch.candidate_log_q,
+        own=batch.own,
         queries=of_query.counts,
         documents=of_document.counts,
         team=team,

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ["Auto", "DataSection", "LossSection", "ModelSection", "OptimSection", "Recipe", "RunSection", "Section"]
+__all__ = [
+    "Auto",
+    "DataSection",
+    "LossSection",
+    "ModelSection",
+    "NegativesSection",
+    "OptimSection",
+    "Recipe",
+    "RunSection",
+    "Section",
+]
 
 from typing import Annotated, Literal
 
@@ -70,6 +80,37 @@ class LossSection(Section):
 Rates = dict[Literal["query", "document", "loss", "embeddings", "layers", "head"], Annotated[float, Field(ge=0)]]
 
 
+class NegativesSection(Section):
+    """What queries are compared with, besides the documents of the other queries of their batch."""
+
+    kind: Literal["in_batch", "random", "mixed", "queue", "mined"] = Field(
+        "in_batch",
+        description="random: drawn for each query; mixed: drawn for all; queue: embeddings of steps before; "
+        "mined: near each query for the model as it is",
+    )
+    each: Count = Field(4, description="documents for each query (random, mined)")
+    size: Count | Auto = Field(
+        "auto",
+        description="mixed: documents for a batch (auto: as many as it has); queue: embeddings (auto: 16 times that)",
+    )
+    meet: Literal["batch", "own"] = Field(
+        "batch", description="own: a query meets only what was brought for it (random, mined, negative columns)"
+    )
+    refresh: SomeText = Field("1 epoch", description="mined: how often they are searched for anew")
+    depth: Count = Field(50, description="mined: how many of the nearest documents are looked at")
+    skip: Annotated[int, Field(ge=0)] = Field(0, description="mined: so many of the nearest are passed over")
+    sieve: Literal["none", "margin", "share"] = Field(
+        "share", description="mined: keep those below the positive's cosine by a margin, or below a share of it"
+    )
+    amount: Annotated[float, Field(gt=0, le=2)] = Field(0.95, description="mined: that margin or share")
+    teacher: str = Field(
+        "", description="path or name of a pretrained encoder that is asked which documents may belong to a query"
+    )
+    teacher_margin: float = Field(
+        0.0, ge=0, lt=2, description="documents are in doubt from so much below the teacher's cosine of the positive on"
+    )
+
+
 class OptimSection(Section):
     """How the weights move."""
 
@@ -127,5 +168,6 @@ class Recipe(Section):
     data: DataSection = DataSection()
     model: ModelSection = ModelSection()
     loss: LossSection = LossSection()
+    negatives: NegativesSection = NegativesSection()
     optim: OptimSection = OptimSection()
     run: RunSection = RunSection()

@@ -8,13 +8,13 @@ Axes: q queries, d documents, n known pairs, h cells found.
 
 from __future__ import annotations
 
-__all__ = ["Doubtful", "Known"]
+__all__ = ["Doubtful", "Guide", "Known"]
 
 import copy
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from embedfit.types import Batch
@@ -38,6 +38,12 @@ class Lookup:
         high = torch.searchsorted(self.keys, wanted.long(), right=True)
         row, spot = _spread(low, high - low)
         return row, self.place[spot]
+
+    def unsorted(self) -> Int[Tensor, " d"]:
+        """The keys as they stood."""
+        out = torch.empty_like(self.keys)
+        out[self.place] = self.keys
+        return out
 
 
 def _spread(first: Int[Tensor, " w"], count: Int[Tensor, " w"]) -> Cells:
@@ -71,6 +77,13 @@ class Known:
         row, spot = _spread(low, high - low)
         return row, self.keys[spot] - wanted[row]
 
+    def pairs(self, query_id: Int[Tensor, " q"], document_id: Int[Tensor, "q k"]) -> Bool[Tensor, "q k"]:
+        """True where the pair of a query and one of the documents at its side is known."""
+        # beyond the stride are documents that no known pair has
+        wanted = query_id.long()[:, None] * self.stride + document_id.clamp(max=self.stride - 1)
+        place = torch.searchsorted(self.keys, wanted).clamp(max=max(0, len(self.keys) - 1))
+        return (document_id < self.stride) & (self.keys[place] == wanted) if len(self.keys) else wanted < 0
+
     def __call__(self, query_id: Int[Tensor, " q"], document_id: Int[Tensor, " d"]) -> Bool[Tensor, "q d"]:
         """True where the pair is known."""
         found = torch.zeros(len(query_id), len(document_id), dtype=torch.bool, device=query_id.device)
@@ -81,11 +94,39 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Guide:
+    """What another model thinks: a document it finds nearer to a query than the query's own positive is in doubt.
+
+    Attributes:
+        vectors: unit embedding by that model of each identity.
+        margin: documents are in doubt from so much below the positive on.
+
+    References:
+        Solatorio 2024 (GISTEmbed), https://arxiv.org/abs/2402.16829, section 3.2.
+    """
+
+    vectors: Float[Tensor, "ids t"]
+    margin: float = 0.0
+
+    def to(self, device: torch.device | str) -> Guide:
+        """The same on another device."""
+        return Guide(self.vectors.to(device), self.margin)
+
+    def cells(self, query: Int[Tensor, " q"], own: Int[Tensor, " q"], document: Int[Tensor, " d"]) -> Cells:
+        """Rows and columns in doubt, by the identities of queries, of their positives and of the documents."""
+        asked = self.vectors[query]
+        limit = (asked * self.vectors[own]).sum(-1, keepdim=True) - self.margin
+        row, column = (asked @ self.vectors[document].T > limit).nonzero(as_tuple=True)
+        return row, column
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Doubtful:
     """The cells of a batch that are neither a query's own positive nor certain negatives.
 
     A document is doubtful for a query when it is the same text as the query's positive or as the query itself, is of
-    the same class, or is a known positive of that query.
+    the same class, is a known positive of that query, or is nearer to it than its positive for another model that is
+    asked.
 
     Attributes:
         own: identity of each query's own positive.
@@ -94,6 +135,7 @@ class Doubtful:
         document_id: identities of the documents.
         document_group: their classes.
         known: pairs known to belong together, beyond this batch.
+        guide: another model that is asked.
     """
 
     own: Int[Tensor, " q"]
@@ -102,17 +144,19 @@ class Doubtful:
     document_id: Lookup
     document_group: Lookup
     known: Known | None = None
+    guide: Guide | None = None
 
     @staticmethod
-    def of(batch: Batch, known: Known | None = None) -> Doubtful:
-        """From the identities of a batch."""
+    def of(batch: Batch, known: Known | None = None, guide: Guide | None = None) -> Doubtful:
+        """From the identities of a batch and of its memory."""
         return Doubtful(
             own=batch.document_id[batch.positive],
             query_id=batch.query_id,
             query_group=batch.query_group,
-            document_id=Lookup(batch.document_id),
-            document_group=Lookup(batch.document_group),
+            document_id=Lookup(batch.candidate_id),
+            document_group=Lookup(batch.candidate_group),
             known=known,
+            guide=guide,
         )
 
     def cells(self, start: int, stop: int) -> Cells:
@@ -129,4 +173,7 @@ class Doubtful:
             row, document = self.known.documents(self.query_id[start:stop])
             at, column = self.document_id(document)
             found.append((row[at], column))
+        if self.guide is not None:
+            query, own = self.query_id[start:stop], self.own[start:stop]
+            found.append(self.guide.cells(query, own, self.document_id.unsorted()))
         return torch.cat([row for row, _ in found]), torch.cat([column for _, column in found])

@@ -1,0 +1,150 @@
+"""From a recipe to the way negatives are brought to its batches, and to the teacher that is asked about them."""
+
+from __future__ import annotations
+
+__all__ = ["embeddings_of", "guide_for", "met", "negatives_for"]
+
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from embedfit.data.examples import Examples
+from embedfit.errors import RecipeError
+from embedfit.negatives import Drawn, InBatch, Mined, Mixed, Negatives, Queue, Sieve, shares
+from embedfit.recipe import Duration, Recipe
+from embedfit.scores import Guide, Known
+from embedfit.team import ALONE, Team
+from embedfit.towers import Tower, TwoTower, load
+from embedfit.types import Tokens
+
+QUEUED = 16  # batches in a queue of automatic size
+AT_ONCE = 1024  # texts embedded at once
+
+
+def met(recipe: Recipe, data: Examples, batch_size: int) -> int:
+    """Documents that a query is compared with, its positive included, were they all different."""
+    wanted = recipe.negatives
+    each = data.negatives.shape[1] + (wanted.each if wanted.kind in ("random", "mined") else 0)
+    if wanted.meet == "own":
+        return 1 + each
+    shared = {"mixed": batch_size, "queue": QUEUED * batch_size}.get(wanted.kind, 0)
+    return batch_size * (1 + each) + (wanted.size if shared and wanted.size != "auto" else shared)
+
+
+def negatives_for(
+    recipe: Recipe, data: Examples, known: Known | None, *, batch_size: int, steps_per_epoch: int, team: Team = ALONE
+) -> Negatives:
+    """What a recipe asks for.
+
+    Args:
+        recipe: the settings.
+        data: the examples.
+        known: pairs known to belong together.
+        batch_size: queries in a batch.
+        steps_per_epoch: for the time between searches.
+        team: the processes.
+
+    Raises:
+        RecipeError: a way that these rows have no use for.
+    """
+    wanted, documents = recipe.negatives, len(data.document_texts)
+    check(recipe, data)
+
+    def log_q(uniform: float = 0.0) -> Tensor:
+        return shares(documents, data.positive, data.negatives, uniform=uniform).log()
+
+    match wanted.kind:
+        case "random":
+            return Drawn(documents, wanted.each, log_q(float(wanted.each)))
+        case "mixed":
+            count = min(documents, batch_size if wanted.size == "auto" else wanted.size)
+            return Mixed(documents, count, log_q(count / batch_size))
+        case "queue":
+            return Queue(QUEUED * batch_size if wanted.size == "auto" else wanted.size, log_q())
+        case "mined":
+            every = Duration.steps(wanted.refresh, steps_per_epoch=steps_per_epoch, batch_size=batch_size)
+            return Mined(
+                data.query,
+                data.positive,
+                partial(doubtful, data, known),
+                each=wanted.each,
+                depth=wanted.depth,
+                skip=wanted.skip,
+                every=every,
+                sieve=Sieve(kind=wanted.sieve, amount=wanted.amount, teacher=teacher_of(wanted.teacher, data)),
+                team=team,
+            )
+    brought = data.catalogue or data.target is not None
+    return InBatch(None if brought else log_q())
+
+
+def check(recipe: Recipe, data: Examples) -> None:
+    """Refuse what would have no effect.
+
+    Raises:
+        RecipeError: see above.
+    """
+    wanted = recipe.negatives
+    asked = wanted.kind != "in_batch" or wanted.meet == "own" or wanted.teacher
+    if asked and (data.catalogue or data.target is not None):
+        why = "each text is compared with the prototypes of all classes" if data.catalogue else "graded pairs have none"
+        hint = 'leave negatives.kind at "in_batch"' + (', or set loss.kind = "infonce"' if data.catalogue else "")
+        raise RecipeError(f"negatives are set, and {why}", hint=hint)
+    if wanted.meet == "own" and wanted.kind not in ("random", "mined") and not data.negatives.shape[1]:
+        raise RecipeError(
+            'negatives.meet = "own", and nothing is brought for each query',
+            hint='set negatives.kind to "random" or "mined", or give rows negative columns',
+        )
+
+
+def doubtful(data: Examples, known: Known | None, rows: Tensor, found: Tensor) -> Tensor:
+    """True where a document may belong to the query of an example: the same text, class, or a known pair; [q, k]."""
+    query = data.query[rows]
+    own, asked, there = data.document_id[data.positive[rows]], data.query_id[query], data.document_id[found]
+    group = data.group[rows]
+    doubt = (there == own[:, None]) | (there == asked[:, None])
+    doubt |= (group >= 0)[:, None] & (data.document_group[found] == group[:, None])
+    if known is not None:
+        doubt |= known.pairs(asked, there)
+    return doubt
+
+
+def teacher_of(name: str, data: Examples) -> tuple[Tensor, Tensor] | None:
+    """Unit embeddings of query and document texts by a pretrained encoder; None without one."""
+    if not name:
+        return None
+    model = load(name)
+    query, document = model.encode(data.query_texts, role="query"), model.encode(data.document_texts, role="document")
+    return torch.from_numpy(query), torch.from_numpy(document)
+
+
+def guide_for(recipe: Recipe, data: Examples) -> Guide | None:
+    """The teacher that is asked which documents of a batch may belong to a query."""
+    found = teacher_of(recipe.negatives.teacher, data)
+    if found is None:
+        return None
+    query, document = found
+    count = int(torch.cat([data.query_id, data.document_id]).max()) + 1
+    vectors = torch.zeros(count, query.shape[1])
+    vectors[data.query_id], vectors[data.document_id] = query, document
+    return Guide(vectors, recipe.negatives.teacher_margin)
+
+
+@torch.no_grad()
+def embeddings_of(model: TwoTower, query: Tokens, document: Tokens, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Embeddings of all query and document texts by the model as it is, in evaluation mode; on the CPU."""
+    was = model.training
+    model.eval()
+    try:
+        return _embedded(model.query, query, device), _embedded(model.document, document, device)
+    finally:
+        model.train(was)
+
+
+def _embedded(tower: Tower, tokens: Tokens, device: torch.device) -> Tensor:
+    order = tokens.lengths.argsort(stable=True)  # texts of one length together: little padding
+    parts = [tower(tokens.select(rows).to(device)).float().cpu() for rows in order.split(AT_ONCE)]
+    out = torch.empty(len(tokens), tower.dimension)
+    out[order] = torch.cat(parts)
+    return out

@@ -1,0 +1,8 @@
+"""How negatives are brought to a batch: the others of the batch, drawn, kept from steps before, or mined."""
+
+from embedfit.negatives.base import Brought, Embeddings, Negatives, shares
+from embedfit.negatives.drawn import Drawn, InBatch, Mixed
+from embedfit.negatives.mined import Mined, Sieve
+from embedfit.negatives.queue import Queue
+
+__all__ = ["Brought", "Drawn", "Embeddings", "InBatch", "Mined", "Mixed", "Negatives", "Queue", "Sieve", "shares"]

@@ -1,0 +1,101 @@
+"""`Negatives`: how a batch comes by documents that are not the positives of its own queries.
+
+Axes: q queries of a batch, d documents of it, m documents or embeddings that are added, n examples, e dimensions.
+"""
+
+from __future__ import annotations
+
+__all__ = ["Brought", "Embeddings", "Negatives", "shares"]
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from embedfit.types import Batch, Memory
+
+Embeddings = Callable[[], tuple[Tensor, Tensor]]
+"""Embeddings of all query texts and all document texts by the model as it is now; no gradient."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Brought:
+    """What is added to the documents that a batch has of its own.
+
+    Attributes:
+        own: documents for each query, -1 where one has fewer.
+        shared: documents for all queries.
+        memory: embeddings of steps before, without gradient.
+    """
+
+    own: Int[Tensor, "q k"]
+    shared: Int[Tensor, " m"]
+    memory: Memory | None = None
+
+    @staticmethod
+    def nothing(queries: int) -> Brought:
+        """No document."""
+        return Brought(own=torch.empty((queries, 0), dtype=torch.long), shared=torch.empty(0, dtype=torch.long))
+
+
+class Negatives(ABC):
+    """How negatives are brought to a batch.
+
+    What is brought need not be a negative of every query: documents that belong to a query are left out of its
+    comparison by their identity, however they came.
+
+    Attributes:
+        log_q: log of the probability that a document of a batch, drawn at random, is each of the catalogue; None where
+            that is not known.
+        seconds: spent on more than drawing numbers.
+    """
+
+    def __init__(self, log_q: Float[Tensor, " documents"] | None = None) -> None:
+        self.log_q = log_q
+        self.seconds = 0.0
+
+    @abstractmethod
+    def bring(self, rows: Int[Tensor, " q"], draw: torch.Generator) -> Brought:
+        """What is added for some examples.
+
+        Args:
+            rows: the examples of the batch.
+            draw: random numbers that depend on seed and step alone.
+        """
+
+    def refresh(self, step: int, embeddings: Embeddings) -> None:  # noqa: B027 (most have nothing to do)
+        """Told before each step; may look at the model as it is."""
+
+    def take(self, batch: Batch, document: Float[Tensor, "d e"]) -> None:  # noqa: B027
+        """Told after each step what was in it."""
+
+    def state(self) -> dict[str, Tensor]:
+        """What a checkpoint needs."""
+        return {}
+
+    def load(self, state: Mapping[str, Tensor]) -> None:  # noqa: B027
+        """The inverse of `state`."""
+
+    def facts(self) -> dict[str, float]:
+        """What it cost: "negatives.seconds" and others."""
+        return {"negatives.seconds": round(self.seconds, 3)}
+
+
+def shares(
+    documents: int, positive: Int[Tensor, " n"], negatives: Int[Tensor, "n k"], *, uniform: float = 0.0
+) -> Float[Tensor, " documents"]:
+    """Probability that a document of a batch, drawn at random, is each of the catalogue.
+
+    Args:
+        documents: how many there are.
+        positive: of each example.
+        negatives: that each example brings, -1 for none.
+        uniform: documents that are drawn uniformly from the catalogue for each query, on average; the result is then
+            the mixture of Yang et al. 2020, https://doi.org/10.1145/3366424.3386195, section 4.
+    """
+    drawn = torch.bincount(torch.cat([positive, negatives[negatives >= 0]]), minlength=documents).double()
+    expected = drawn / len(positive) + uniform / documents
+    return (expected / expected.sum()).float()

@@ -1,0 +1,106 @@
+"""Every way to bring negatives, in the loop: the loss worked out by hand, and on again bit for bit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from little import equal, plan, setup, weights
+from test_loop import Notes
+
+from embedfit.engine.loop import train
+from embedfit.engine.step import loss_of
+from embedfit.errors import RecipeError
+from embedfit.scores import Doubtful, Guide, marked, units
+
+WAYS: list[dict[str, Any]] = [
+    {"kind": "random", "each": 2},
+    {"kind": "random", "each": 2, "meet": "own"},
+    {"kind": "mixed", "size": 5},
+    {"kind": "queue", "size": 20},
+    {"kind": "mined", "each": 2, "depth": 4, "refresh": "2 steps"},
+]
+GROWING = [0.1, 0.2, 0.3, 0.4, 0.5]
+
+
+def with_(way: dict[str, Any], **more: Any) -> Any:
+    return setup("pairs", "static", **{f"negatives__{k}": v for k, v in way.items()}, **more)
+
+
+def test_every_way_goes_on_as_if_nothing_had_happened() -> None:
+    for way in WAYS:
+        whole, notes = with_(way), Notes(GROWING)
+        train(whole.objective, whole.material, whole.groups, plan(whole), notes.observer())
+        half, first = with_(way), Notes(GROWING)
+        with pytest.raises(KeyboardInterrupt):
+            train(half.objective, half.material, half.groups, plan(half),
+                  first.observer(stop=lambda first=first: len(first.losses) == 5))  # fmt: skip
+        again, second = with_(way), Notes(GROWING[2:])
+        train(again.objective, again.material, again.groups, plan(again), second.observer(), first.kept[-1])
+        assert equal(weights(again), weights(whole)), way
+        assert first.losses + second.losses == notes.losses, way
+
+
+def test_a_query_that_meets_its_own_negatives_only_has_the_loss_of_those() -> None:
+    made = with_({"kind": "random", "each": 3, "meet": "own"})
+    batch = made.material.batch_of(0, plan(made))
+    model, temperature = made.objective.model.eval(), made.chosen.temperature
+    with torch.no_grad():
+        query, document = units(model.query(batch.query)).double(), units(model.document(batch.document)).double()
+    losses = []
+    for i, own in enumerate(batch.own.tolist()):
+        right = int(batch.positive[i])
+        same = int(batch.document_id[right])
+        known = {int(d) for q, d in zip(batch.query_id, batch.document_id[batch.positive], strict=True)
+                 if int(q) == int(batch.query_id[i])}  # fmt: skip
+        wrong = {j for j in own if j >= 0 and int(batch.document_id[j]) not in {same, *known}}
+        logits = torch.stack([query[i] @ document[j] for j in (right, *sorted(wrong))]) / temperature
+        losses.append(float(torch.logsumexp(logits, 0) - logits[0]))
+    assert loss_of(made.objective, batch) == pytest.approx(sum(losses) / len(losses), rel=1e-5)
+    assert made.chosen.candidates == 4
+
+
+def test_a_queue_holds_the_newest_embeddings_and_queries_face_them_without_gradient() -> None:
+    made = with_({"kind": "queue", "size": 20}, loss__label_smoothing=0.0)
+    queue = made.material.negatives
+    generator = torch.Generator().manual_seed(1)
+    first = made.material.batch_of(0, plan(made))
+    old = torch.randn(len(first.document), 8, generator=generator)
+    queue.take(first, old)
+    batch = made.material.batch_of(1, plan(made))
+    assert batch.memory is not None
+    apart = [i for i, d in enumerate(first.document_id.tolist()) if d not in batch.document_id.tolist()]
+    torch.testing.assert_close(batch.memory.vectors, old[apart])
+    model = made.objective.model.eval()
+    with torch.no_grad():
+        query, document = model.query(batch.query), torch.cat([model.document(batch.document), old[apart]])
+        everything = marked(units(query) @ units(document).T, batch.positive)
+    assert everything.values.shape[1] == len(batch.document) + len(apart)
+    scores = marked(everything.values, batch.positive, Doubtful.of(batch, made.objective.known))
+    expected = made.objective.loss(scores).mean()
+    assert loss_of(made.objective, batch) == pytest.approx(float(expected), rel=1e-5)
+    queue.take(batch, torch.ones(len(batch.document), 8))
+    assert len(queue.held) <= 20
+    assert (queue.held.vectors[: len(batch.document)] == 1).all()
+
+
+def test_a_guide_takes_out_what_it_finds_nearer_than_the_positive() -> None:
+    vectors = torch.eye(4)
+    vectors[2] = torch.tensor([1.0, 0.0, 0.0, 0.0])  # document 2 is query 0's own, for the guide
+    guide = Guide(vectors)
+    row, column = guide.cells(torch.tensor([0, 1]), torch.tensor([3, 3]), torch.tensor([1, 2, 3]))
+    assert list(zip(row.tolist(), column.tolist(), strict=True)) == [(0, 1), (1, 0)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "said"),
+    [
+        ("classes", {"negatives__kind": "mined"}, "prototypes of all classes"),
+        ("graded", {"negatives__kind": "queue"}, "graded pairs have none"),
+        ("pairs", {"negatives__meet": "own"}, "nothing is brought for each query"),
+    ],
+)
+def test_negatives_without_an_effect_are_refused(kind: str, more: dict[str, Any], said: str) -> None:
+    with pytest.raises(RecipeError, match=said):
+        setup(kind, **more)
