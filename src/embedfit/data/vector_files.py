@@ -7,7 +7,7 @@ Axes: n rows, b rows of a block, e dimensions.
 
 from __future__ import annotations
 
-__all__ = ["read_labels", "read_vectors", "stream"]
+__all__ = ["is_vectors", "read_labels", "read_vectors", "stream"]
 
 import os
 import zipfile
@@ -25,7 +25,13 @@ from embedfit.data.texts import read_texts
 from embedfit.data.vectors import Vectors
 from embedfit.errors import DataError
 
+ENDS = (".npy", ".npz", ".parquet", ".pq")
 IDS = ("id", "ids", "_id", "document_id", "doc_id", "item_id", "query_id", "row_id")
+
+
+def is_vectors(source: str | os.PathLike[str]) -> bool:
+    """Whether a name is that of a file of vectors (which need not exist)."""
+    return _divided(source)[0].suffix.lower() in ENDS
 
 
 def read_vectors(source: str | os.PathLike[str], *, id_column: str | None = None) -> Vectors:
@@ -41,7 +47,7 @@ def read_vectors(source: str | os.PathLike[str], *, id_column: str | None = None
     """
     path, name = _divided(source)
     kind = path.suffix.lower()
-    if kind not in (".npy", ".npz", ".parquet", ".pq"):
+    if kind not in ENDS:
         raise DataError(f"vectors are read from .npy, .npz or .parquet, got '{source}'", hint="save them as .npy")
     if not path.is_file():
         _missing(path)
@@ -110,7 +116,7 @@ def _divided(source: str | os.PathLike[str]) -> tuple[Path, str | None]:
     """`file.npz:name` -> the file, and the name."""
     text = os.fspath(source)
     file, colon, name = text.rpartition(":")
-    if colon and Path(file).suffix.lower() in (".npz", ".npy", ".parquet", ".pq"):
+    if colon and Path(file).suffix.lower() in ENDS:
         return Path(file), name
     return Path(text), None
 

@@ -56,6 +56,7 @@ class Matched:
         target: float32 rows of the second space; row i is the item of row i of the source.
         names: name of each item: its id, or its row in the files.
         rows: position of each item in the source file, before anything was left out.
+        source_rows: rows of the source file.
         left_out: rows without a partner or not fit to be used, and why.
     """
 
@@ -63,6 +64,7 @@ class Matched:
     target: Float[np.ndarray, "n f"]
     names: tuple[str, ...]
     rows: Int[np.ndarray, " n"]
+    source_rows: int
     left_out: tuple[BadRow, ...] = ()
 
     def __len__(self) -> int:
@@ -105,6 +107,7 @@ def match(source: Vectors, target: Vectors, *, on_bad_rows: OnBadRows = "error")
         target=_float32(target.values[partner]),
         names=tuple(source.name(int(i)) for i in rows),
         rows=rows,
+        source_rows=len(source),
         left_out=(*bad, *alone),
     )
 

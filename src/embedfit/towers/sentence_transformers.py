@@ -6,7 +6,7 @@ StaticEmbedding exists from 3.2 on, Router and sub-words before an LSTM from 5 o
 
 from __future__ import annotations
 
-__all__ = ["expressible", "write", "write_prompts", "write_router"]
+__all__ = ["append_denses", "expressible", "write", "write_prompts", "write_router"]
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -149,3 +149,27 @@ def _write_dense(dense: Dense, folder: Path) -> None:
     sizes = {"in_features": linear.in_features, "out_features": linear.out_features, "bias": linear.bias is not None}
     write_json(folder / "config.json", {**sizes, "activation_function": dense.activation})
     write_weights(folder, {f"linear.{name}": tensor for name, tensor in linear.state_dict().items()})
+
+
+def append_denses(folder: Path, denses: Iterable[Dense], *, unit: bool) -> None:
+    """Put dense layers behind a model that is there, on its unit embeddings.
+
+    Args:
+        folder: of the model; its list of modules is written anew.
+        denses: layers, in the order in which they are applied.
+        unit: whether embeddings are brought to length 1 at the end.
+    """
+    entries = read_json(folder / "modules.json")
+    parts: list[tuple[str, str]] = [("", "")] * len(entries)  # `_part` numbers from what is there
+    if not entries[-1]["type"].endswith("Normalize"):
+        write_json(_part(folder, parts, "Normalize") / "config.json", {})
+    for dense in denses:
+        _write_dense(dense, _part(folder, parts, "Dense"))
+    if unit:
+        write_json(_part(folder, parts, "Normalize") / "config.json", {})
+    added = [
+        {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{name}"}
+        for i, (path, name) in enumerate(parts)
+        if name
+    ]
+    write_json(folder / "modules.json", [*entries, *added])

@@ -1,0 +1,61 @@
+"""Embedding to embedding: `align`."""
+
+from __future__ import annotations
+
+__all__ = ["align"]
+
+from typing import Any
+
+import click
+
+from embedfit.cli.options import as_json
+
+
+@click.command(short_help="Is there a map from one embedding space to another? Learn it, move an index.")
+@click.argument("source", metavar="SOURCE")
+@click.argument("target", metavar="TARGET")
+@click.option("--texts", metavar="FILE", help="Texts that SOURCE and TARGET, two models then, embed.")
+@click.option("--apply", "map_folder", metavar="MAP", help="Put the vectors of SOURCE through this map into TARGET.")
+@click.option("--student", metavar="KIND", help="Distil: SOURCE are texts, TARGET the teacher or its vectors.")
+@click.option("-o", "--out", metavar="DIR", help="Where the map, or the student, is saved.")
+@click.option(
+    "--map", "kind", type=click.Choice(["auto", "orthogonal", "low-rank", "linear", "mlp"]), default="auto",
+    show_default=True, help="Kind of map; auto: the smallest that is as good as the best.",
+)  # fmt: skip
+@click.option(
+    "--objective", default="auto", show_default=True, metavar="NAME",
+    help="What is minimised: mse, mae, huber, euclidean, cosine, cosine+euclidean, jasper, ...",
+)  # fmt: skip
+@click.option(
+    "--nearness", type=click.Choice(["auto", "cosine", "euclidean"]), default="auto", show_default=True,
+    help="How nearness is measured in the target space; auto: cosine where rows have length 1.",
+)  # fmt: skip
+@click.option(
+    "--labels", metavar="FILE", help="A label for each row (.npz:name, .npy or texts): search is measured by it."
+)
+@click.option("--id", "id_column", metavar="NAME", help="Array or column with the ids, where its name does not say it.")
+@click.option(
+    "--on-bad-rows", type=click.Choice(["error", "skip"]), default="error", show_default=True,
+    help="Refuse rows that are not finite or come twice, or leave them out and list them.",
+)  # fmt: skip
+@click.option("--seed", default=0, show_default=True, help="Of everything random.")
+@as_json
+def align(source: str, target: str, map_folder: str | None, student: str | None, form: str, **how: Any) -> int:
+    """Say whether vectors of one space follow from those of another, and learn the map.
+
+    SOURCE and TARGET hold vectors of the same items: .npy, .npz:name or .parquet:column, matched by id where both have
+    ids; or they are two models, with --texts. The exit status is 1 where there is no mapping.
+
+    \b
+    embedfit align old.npy new.npy -o maps/old-to-new
+    embedfit align old-index.npy new-index.npy --apply maps/old-to-new
+    embedfit align runs/faq-1 all-MiniLM-L6-v2 --texts texts.txt
+    embedfit align texts.txt all-MiniLM-L6-v2 --student static -o small
+    """
+    from embedfit.cli import aligning
+
+    if map_folder is not None:
+        return aligning.apply(map_folder, source, target, how["id_column"], form)
+    if student is not None:
+        return aligning.distil(source, target, student, form, **how)
+    return aligning.compare(source, target, form, **how)

@@ -1,0 +1,173 @@
+"""What `embedfit align` does: compare two spaces, apply a map, distil a teacher; and how it says what it found."""
+
+from __future__ import annotations
+
+__all__ = ["apply", "compare", "distil"]
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+
+from embedfit.align import Alignment, Fit, migrate
+from embedfit.align import align as align_spaces
+from embedfit.cli.sources import open_model
+from embedfit.cli.terminal import console, print_json, say, show
+from embedfit.data.texts import read_texts
+from embedfit.data.vector_files import is_vectors, read_labels, read_vectors
+from embedfit.data.vectors import Matched, Vectors, match
+from embedfit.errors import DataError, ModelError
+from embedfit.run import write_json
+from embedfit.towers.files import read_json
+from embedfit.towers.vector_map import append_to_model, load_map, save_map
+
+SHOWN = 5  # rows of a finding
+
+
+def compare(
+    source: str, target: str, form: str, *, texts: str | None, out: str | None, labels: str | None, **how: Any
+) -> int:
+    """Examine two spaces, learn the map, save it."""
+    pairs = _pairs(source, target, texts, how.pop("id_column"), how.pop("on_bad_rows"))
+    classes = None if labels is None else read_labels(labels, pairs.source_rows)[pairs.rows]
+    say(f"{len(pairs):,} pairs, {pairs.source.shape[1]} -> {pairs.target.shape[1]} dimensions; examining", style="dim")
+    if pairs.left_out:
+        say(f"{len(pairs.left_out):,} rows were left out; the first: {pairs.left_out[0]}", style="yellow")
+    found = align_spaces(pairs, labels=classes, **how)
+    if form == "json":
+        print_json(found.to_dict())
+    else:
+        show(*_report(found))
+    if out is not None and found.fit is not None:
+        _save(found, found.fit, Path(out), _model_folder(source) if texts else None)
+    return 0 if found.exists else 1
+
+
+def apply(map_folder: str, source: str, out: str, id_column: str | None, form: str) -> int:
+    """Stream vectors through a saved map."""
+    made = load_map(map_folder)
+    err = console(stderr=True)
+    with Progress(TextColumn("mapping"), BarColumn(bar_width=24), TextColumn("{task.completed:,} vectors"),
+                  console=err, transient=True, disable=not err.is_terminal) as bar:  # fmt: skip
+        task = bar.add_task("", total=None)
+        moved = migrate(made, source, out, id_column=id_column, progress=lambda n: bar.update(task, completed=n))
+    said = read_json(Path(map_folder) / "map.json")["extra"].get("fit")
+    if form == "json":
+        print_json({"file": out, "rows": moved.rows, "dimension": moved.dimension, "seconds": moved.seconds,
+                    "vectors_per_second": moved.rate, "fit": said})  # fmt: skip
+        return 0
+    show(f"{out}: {moved.rows:,} vectors of {moved.dimension} dimensions, {moved.rate:,.0f} per second")
+    if said is not None:
+        show("", "searched, as measured when the map was learned:", _search_table(said["search"]))
+    return 0
+
+
+def distil(texts: str, teacher: str, student: str, form: str, **how: Any) -> int:
+    """Train a small tower after a teacher."""
+    raise DataError(f"a student '{student}' cannot be trained yet from {texts} and {teacher}", hint="see docs/align.md")
+
+
+def _pairs(source: str, target: str, texts: str | None, id_column: str | None, on_bad_rows: Any) -> Matched:
+    if texts is None:
+        for name in (source, target):
+            if not is_vectors(name) and Path(name).is_dir():
+                raise DataError(f"'{name}' is a folder and no file of vectors", hint="a model needs --texts FILE")
+        sides = [read_vectors(name, id_column=id_column) for name in (source, target)]
+    else:
+        rows = list(dict.fromkeys(read_texts(texts)))
+        sides = [_encoded(name, rows) for name in (source, target)]
+    return match(sides[0], sides[1], on_bad_rows=on_bad_rows)
+
+
+def _encoded(name: str, texts: list[str]) -> Vectors:
+    say(f"{name} embeds {len(texts):,} texts", style="dim")
+    return Vectors(values=open_model(name).model.encode(texts, role="document"), ids=None, source=name)
+
+
+def _model_folder(name: str) -> Path | None:
+    place = Path(name)
+    return next((p for p in (place / "model", place) if (p / "modules.json").is_file()), None)
+
+
+def _save(found: Alignment, fit: Fit, folder: Path, model: Path | None) -> None:
+    save_map(fit.map, folder, extra={"verdict": found.verdict, "fit": fit.to_dict()})
+    write_json(folder / "alignment.json", found.to_dict())
+    say(f"map: {folder}; use it with `embedfit align VECTORS OUT --apply {folder}`", style="dim")
+    if model is None:
+        return
+    try:
+        place = append_to_model(fit.map, model, folder / "model")
+        say(f"the source model with the map behind it, for sentence-transformers: {place}", style="dim")
+    except ModelError as error:
+        say(f"no sentence-transformers model was written: {error.message}", style="yellow")
+
+
+def _report(found: Alignment) -> Iterable[Any]:
+    yield found.verdict
+    yield ""
+    yield _evidence_table(found)
+    yield ""
+    yield _maps_table(found)
+    for finding in found.findings:
+        yield ""
+        yield str(finding)
+        for example in finding.examples[:SHOWN]:
+            yield "       " + ", ".join(f"{name} {value}" for name, value in example.items())
+    if found.fit is None:
+        return
+    fit, values = found.fit, found.fit.quality.to_dict()
+    yield ""
+    yield (
+        f"map      {fit.kind}, learned under '{fit.objective}' from {fit.pairs:,} pairs; {fit.enough():,} are enough "
+        f"(held-out recall@1 by pairs: {', '.join(f'{n:,} {v:.3f}' for n, v in fit.learning.items())})"
+    )
+    yield (
+        f"held out {values['rows']:,} pairs among {values['candidates']:,} targets: recall@1 {values['recall@1']:.3f} "
+        f"({values['recall@1/low']:.3f}..{values['recall@1/high']:.3f}), recall@10 {values['recall@10']:.3f}, cosine "
+        f"{values['cosine']:.3f}, relative L2 {values['relative_l2']:.3f}, norm ratio {values['norm_ratio']:.3f}"
+    )
+    if fit.curve is not None:
+        steps = fit.curve.first_at(0.9)
+        yield f"descent  {f'cosine .9 after {steps} steps' if steps is not None else 'cosine .9 was never reached'}"
+    yield ""
+    yield _search_table(fit.search.to_dict())
+
+
+def _table(*heads: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
+    for i, head in enumerate(heads):
+        table.add_column(head, justify="left" if i == 0 else "right", no_wrap=True)
+    return table
+
+
+def _evidence_table(found: Alignment) -> Table:
+    table = _table("test", "measured", "shuffled", "z or p", "")
+    table.columns[-1].justify = "left"
+    for e in found.exam.evidence:
+        sure = f"z {e.z:.1f}" if e.z is not None else f"p {e.p:.3f}" if e.p is not None else ""
+        table.add_row(e.name, f"{e.value:.3f}", f"{e.shuffled:.3f}", sure, e.statistic)
+    return table
+
+
+def _maps_table(found: Alignment) -> Table:
+    table = _table("map", "recall@1", "recall@10", "cosine", "relative L2", "norm ratio", "R2")
+    for trial in found.exam.trials:
+        v = trial.quality.to_dict()
+        names = ("recall@1", "recall@10", "cosine", "relative_l2", "norm_ratio")
+        table.add_row(trial.name, *(f"{v[name]:.3f}" for name in names), f"{trial.r2:.3f}")
+    return table
+
+
+def _search_table(search: dict[str, Any]) -> Table:
+    labelled = "accuracy@1/old" in search
+    table = _table(f"search ({search['queries']:,} queries)", "finds itself @1", "first 10 as the new model's",
+                   *(["same label @1"] if labelled else []))  # fmt: skip
+    own, agreed = (search["own/recall@1"], search["agreement@10/old"]), search["agreement@10/migrated"]
+    rows = (("old on old", "old", 1.0, own[1]), ("new on new", "new", 1.0, 1.0),
+            ("new on migrated", "migrated", own[0], agreed))  # fmt: skip
+    for name, key, itself, agreement in rows:
+        label = [f"{search[f'accuracy@1/{key}']:.3f}"] if labelled else []
+        table.add_row(name, f"{itself:.3f}", f"{agreement:.3f}", *label)
+    return table
