@@ -66,7 +66,7 @@ def test_what_is_no_setting_is_not_described(key: str) -> None:
         ({"optim.max_gradient_norm": 0}, "'optim.max_gradient_norm' got 0", "longer gradients"),
         ({"optim.schedule": "steps"}, "got 'steps'; input should be 'auto', 'cosine', 'linear'", ""),
         ({"loss.label_smoothing": 1.0}, "'loss.label_smoothing' got 1.0", "share of the target"),
-        ({"loss.kind": "triplet"}, "'loss.kind' got 'triplet'", "the objective"),
+        ({"loss.kind": "triple"}, "'loss.kind' got 'triple'", "the objective"),
         ({"data.kind": "vectors"}, "'data.kind' got 'vectors'", "what a row is"),
         ({"data.dev": -0.1}, "'data.dev' got -0.1", "rows held out"),
         ({"optim.length": "soon"}, "expected a duration such as '3 epochs'", "how long to train"),

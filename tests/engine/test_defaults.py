@@ -33,8 +33,8 @@ def test_each_kind_of_rows_has_its_loss(kind: str, loss: str) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "loss", "fits"),
-    [("pairs", "cosent", "infonce"), ("graded", "infonce", "cosent or cosine"), ("pairs", "prototypes", "infonce"),
-     ("classes", "cosine", "infonce or prototypes")],
+    [("pairs", "cosent", "infonce, dcl"), ("graded", "infonce", "cosine, cosent"), ("pairs", "prototypes", "infonce, dcl"),
+     ("classes", "cosine", "infonce, prototypes")],
 )  # fmt: skip
 def test_a_loss_that_does_not_fit_the_rows_is_refused(kind: str, loss: str, fits: str) -> None:
     with pytest.raises(RecipeError, match=f"loss.kind '{loss}' does not fit") as caught:
@@ -46,9 +46,9 @@ def test_a_loss_that_does_not_fit_the_rows_is_refused(kind: str, loss: str, fits
     ("loss", "name", "hint"),
     [("cosine", "temperature", 'leave loss.temperature at "auto", or set loss.kind = "cosent"'),
      ("auto", "temperature", 'leave loss.temperature at "auto", or set loss.kind = "cosent"'),
-     ("cosine", "margin", "leave loss.margin at 0"),
+     ("cosine", "margin", 'leave loss.margin at "auto"'),
      ("cosine", "label_smoothing", 'leave loss.label_smoothing at "auto"'),
-     ("cosent", "margin", "leave loss.margin at 0"),
+     ("cosent", "margin", 'leave loss.margin at "auto"'),
      ("cosent", "label_smoothing", 'leave loss.label_smoothing at "auto"')],
 )  # fmt: skip
 def test_a_setting_that_the_loss_has_no_use_for_is_refused(loss: str, name: str, hint: str) -> None:
@@ -71,7 +71,8 @@ def test_settings_that_ask_for_nothing_or_that_the_loss_has_are_taken() -> None:
     assert setup("graded", loss__kind="cosent", loss__temperature=0.2).chosen.temperature == 0.2
     for kind in ("pairs", "classes"):
         chosen = setup(kind, loss__temperature=0.2, loss__margin=0.1, loss__label_smoothing=0.1).chosen
-        assert (chosen.temperature, chosen.margin, chosen.label_smoothing) == (0.2, 0.1, 0.1)
+        asked = chosen.asked
+        assert (asked.temperature, asked.margin, asked.label_smoothing) == (0.2, 0.1, 0.1)
 
 
 def test_durations_become_steps() -> None:

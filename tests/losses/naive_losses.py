@@ -12,8 +12,11 @@ from embedfit.losses import (
     DCL,
     Additive,
     Angular,
+    Circle,
     Debiased,
     Focal,
+    Hinge,
+    Homotopy,
     InfoNCE,
     Least,
     LogQ,
@@ -114,6 +117,49 @@ def sigmoid(t: float, bias: float, power: float) -> Naive:
     return loss
 
 
+def hinge(m: float, which: str, distance: bool) -> Naive:
+    """Shortfalls of some negatives."""
+
+    def near(c: float) -> float:
+        return -math.sqrt(2 - 2 * c) if distance else c
+
+    def loss(positive: float, negatives: list[float]) -> float:
+        p, ns = near(positive), sorted(near(n) for n in negatives)
+        if not ns:
+            return 0.0
+        if which == "hardest":
+            ns = ns[-1:]
+        if which == "semi_hard":
+            behind = [n for n in ns if n < p]
+            ns = behind[-1:] or ns[:1]
+        return sum(max(0.0, m - p + n) for n in ns) / len(ns)
+
+    return loss
+
+
+def homotopy(t: float, m: float) -> Naive:
+    """T softplus((m + T lse(n / T) - p) / T)."""
+
+    def loss(positive: float, negatives: list[float]) -> float:
+        if not negatives:
+            return 0.0
+        smooth = t * math.log(sum(math.exp(n / t) for n in negatives))
+        return t * math.log1p(math.exp((m + smooth - positive) / t))
+
+    return loss
+
+
+def circle(t: float, m: float) -> Naive:
+    """Equations 6 to 8 of Sun et al."""
+
+    def loss(positive: float, negatives: list[float]) -> float:
+        pull = max(0.0, 1 + m - positive) * (positive - 1 + m)
+        push = [max(0.0, n + m) * (n - m) for n in negatives]
+        return math.log1p(sum(math.exp(x / t) for x in push) * math.exp(-pull / t))
+
+    return loss
+
+
 def angle(lower: Callable[[float], float]) -> Callable[[float], float]:
     """A margin told in angles."""
     return lambda cosine: lower(math.acos(cosine))
@@ -160,7 +206,17 @@ CELLS = [
     Case("sigmoid", Sigmoid(0.1, bias=-3.0), sigmoid(0.1, -3.0, 1.0), alone=False),
     Case("power", Sigmoid(0.3, bias=0.5, power=4.0), sigmoid(0.3, 0.5, 4.0), alone=False),
 ]
-ROWS = [*SOFTMAX, *CELLS]
+RANKING = [
+    *(
+        Case(f"{'triplet' if distance else 'hinge'} {which}", Hinge(0.3, which, distance=distance),
+             hinge(0.3, which, distance))
+        for which in ("all", "semi_hard", "hardest")
+        for distance in (False, True)
+    ),
+    Case("circle", Circle(0.1, 0.25), circle(0.1, 0.25)),
+]  # fmt: skip
+SOFTMAX.append(Case("homotopy", Homotopy(0.1, 0.01, 0.2), homotopy(0.1, 0.2)))
+ROWS = [*SOFTMAX, *CELLS, *RANKING]
 
 
 def by_definition(case: Case, scores: Scores) -> torch.Tensor:

@@ -14,6 +14,8 @@ from embedfit.losses import (
     CoSENT,
     CosineRegression,
     Debiased,
+    Hinge,
+    Homotopy,
     InfoNCE,
     LogQ,
     Loss,
@@ -23,6 +25,7 @@ from embedfit.losses import (
     Temperature,
 )
 from embedfit.losses import TargetProbability as Target
+from embedfit.losses.ranking import Which
 from embedfit.scores import Scores
 
 LOSSES: list[Loss] = [*(case.loss for case in ROWS), *(Symmetric(case.loss) for case in ROWS[:3])]
@@ -67,6 +70,8 @@ def test_cells_that_are_no_candidates_have_no_influence_and_no_gradient(loss: Lo
 
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)
 def test_gradients_agree_with_finite_differences(loss: Loss) -> None:
+    if type(loss).__name__ == "Circle":
+        pytest.skip("its weights are held, so that its gradient is not that of its value")
     scores = random_scores(3, 5, seed=5)
     values = scores.values.clone().requires_grad_()
     assert torch.autograd.gradcheck(lambda v: loss(Scores(v, scores.positive, scores.candidate)), (values,))
@@ -246,3 +251,26 @@ def test_the_power_of_a_probability_stays_finite_far_out() -> None:
 @pytest.mark.parametrize("case", SOFTMAX, ids=str)
 def test_a_loss_prints_what_it_is(case: Case) -> None:
     assert type(case.loss).__name__ in str(case.loss)
+
+
+def test_the_homotopy_ends_at_the_hinge_over_the_hardest_negative() -> None:
+    scores = random_scores(6, 9, seed=8)
+    loss = Homotopy(0.1, 1e-5, margin=0.2)
+    begin = loss(scores)
+    torch.testing.assert_close(begin, 0.1 * InfoNCE(0.1, 0.2)(scores))
+    loss.at(1.0)
+    torch.testing.assert_close(loss(scores), Hinge(0.2, "hardest")(scores), atol=1e-4, rtol=0)
+    loss.at(0.0)
+    torch.testing.assert_close(loss(scores), begin)
+
+
+@pytest.mark.parametrize("which", ["all", "semi_hard", "hardest"])
+@pytest.mark.parametrize("distance", [False, True])
+def test_collapsed_embeddings_cost_the_margin_and_have_a_finite_gradient(which: Which, distance: bool) -> None:
+    values = torch.ones(4, 4, requires_grad=True)
+    own = torch.eye(4, dtype=torch.bool)
+    loss = Hinge(0.3, which, distance=distance)(Scores(values, own, torch.ones_like(own)))
+    torch.testing.assert_close(loss, torch.full((4,), 0.3))
+    loss.sum().backward()
+    assert values.grad is not None
+    assert torch.isfinite(values.grad).all()

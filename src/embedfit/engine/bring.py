@@ -52,7 +52,10 @@ def negatives_for(
     check(recipe, data)
 
     def log_q(uniform: float = 0.0) -> Tensor:
-        return shares(documents, data.positive, data.negatives, uniform=uniform).log()
+        # documents of a batch are distinct: what counts is whether one is drawn at all
+        draws = batch_size * (1 + data.negatives.shape[1] + uniform)
+        share = shares(documents, data.positive, data.negatives, uniform=uniform).double()
+        return (-torch.expm1(draws * torch.log1p(-share))).log().float()
 
     match wanted.kind:
         case "random":

@@ -5,7 +5,6 @@ from __future__ import annotations
 __all__ = ["FAMILIES", "Chosen", "Family", "choose", "family_of", "kind_for", "temperature_for"]
 
 import dataclasses
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,9 +13,9 @@ from typing import Any, Literal, get_args
 from embedfit.data.batches import steps_per_epoch
 from embedfit.data.examples import Examples
 from embedfit.engine.bring import met
-from embedfit.errors import RecipeError
+from embedfit.engine.objective import Asked, asked
 from embedfit.pairs import Kind
-from embedfit.recipe import Duration, LossSection, Recipe
+from embedfit.recipe import Duration, Recipe
 
 FamilyName = Literal["bag", "recurrent", "transformer", "pretrained"]
 
@@ -86,10 +85,7 @@ class Chosen:
     """Settings of a run with nothing left open but the learning rate, which needs a test.
 
     Attributes:
-        loss: objective: infonce | prototypes | cosent | cosine.
-        temperature: of the objective.
-        margin: of the objective.
-        label_smoothing: of the objective.
+        asked: of the objective.
         batch_size: queries in a step.
         steps: length of the run.
         steps_per_epoch: steps that see every example once; of several accumulated batches, if it is to be.
@@ -105,10 +101,7 @@ class Chosen:
         candidates: documents each query is compared with, the positive included.
     """
 
-    loss: str
-    temperature: float
-    margin: float
-    label_smoothing: float
+    asked: Asked
     batch_size: int
     steps: int
     steps_per_epoch: int
@@ -123,10 +116,20 @@ class Chosen:
     anchor: float
     candidates: int
 
+    @property
+    def loss(self) -> str:
+        """Name of the objective."""
+        return self.asked.kind
+
+    @property
+    def temperature(self) -> float:
+        """Of the objective."""
+        return self.asked.temperature
+
     def facts(self) -> dict[str, Any]:
         """As `chosen.*` facts, without what the loss has no use for."""
-        lacking = LACKING.get(self.loss, {})
-        return {f"chosen.{k}": v for k, v in dataclasses.asdict(self).items() if k not in lacking}
+        own = {f"chosen.{k}": v for k, v in dataclasses.asdict(self).items() if k != "asked"}
+        return {**self.asked.facts(), **own}
 
 
 def family_of(kind: str) -> FamilyName:
@@ -142,15 +145,11 @@ def kind_for(wanted: str) -> str:
     return "ngram" if wanted == "auto" else wanted
 
 
-def loss_for(kind: Kind) -> str:
+def loss_for(kind: Kind, *, prototypes: bool) -> str:
     """The objective of a kind of data."""
-    return {
-        "pairs": "infonce",
-        "clicks": "infonce",
-        "collection": "infonce",
-        "classes": "prototypes",
-        "graded": "cosine",
-    }[kind]
+    if kind == "graded":
+        return "cosine"
+    return "prototypes" if prototypes else "infonce"
 
 
 def temperature_for(candidates: int) -> float:
@@ -170,8 +169,7 @@ def choose(recipe: Recipe, data: Examples, kind: Kind, family: Family) -> Chosen
         RecipeError: a setting was given that the loss does not have.
     """
     optim = recipe.optim
-    loss = loss_for(kind) if recipe.loss.kind == "auto" else recipe.loss.kind
-    _refuse_ignored(recipe, loss)
+    loss = loss_for(kind, prototypes=data.catalogue) if recipe.loss.kind == "auto" else recipe.loss.kind
     count = len(data)
     batch_size = family.batch_size[kind] if optim.batch_size == "auto" else optim.batch_size
     batch_size = max(2, min(batch_size, count))
@@ -190,15 +188,15 @@ def choose(recipe: Recipe, data: Examples, kind: Kind, family: Family) -> Chosen
 
     documents = len(data.document_texts)
     candidates = documents if data.catalogue else max(2, min(documents, met(recipe, data, batch_size)))
-    graded = data.target is not None
-    automatic = 0.05 if graded else temperature_for(candidates)
+    settled = asked(
+        recipe.loss,
+        loss,
+        candidates=candidates,
+        temperature=temperature_for(candidates),
+        label_smoothing=family.label_smoothing,
+    )
     return Chosen(
-        loss=loss,
-        temperature=automatic if recipe.loss.temperature == "auto" else recipe.loss.temperature,
-        margin=recipe.loss.margin,
-        label_smoothing=family.label_smoothing
-        if recipe.loss.label_smoothing == "auto"
-        else recipe.loss.label_smoothing,
+        asked=settled,
         batch_size=batch_size,
         steps=steps,
         steps_per_epoch=per_epoch,
@@ -213,23 +211,3 @@ def choose(recipe: Recipe, data: Examples, kind: Kind, family: Family) -> Chosen
         anchor=family.anchor,
         candidates=candidates,
     )
-
-
-def _refuse_ignored(recipe: Recipe, loss: str) -> None:
-    """A setting without any effect is a misunderstanding: say so, instead of training without it."""
-    given = recipe.loss.model_dump()
-    for name, others in LACKING.get(loss, {}).items():
-        if given[name] not in ("auto", 0):
-            also = f', or set loss.kind = "{others}"' if others else ""
-            left = "auto" if LossSection.model_fields[name].default == "auto" else 0
-            raise RecipeError(
-                f"loss.{name} is {given[name]:g}, and the loss '{loss}' has no {name.replace('_', ' ')}",
-                hint=f"leave loss.{name} at {json.dumps(left)}{also}",
-            )
-
-
-LACKING: Mapping[str, Mapping[str, str]] = {
-    "cosine": {"temperature": "cosent", "margin": "", "label_smoothing": ""},
-    "cosent": {"margin": "", "label_smoothing": ""},
-}
-"""By loss, the settings it has no use for, and the loss for the same rows that has."""

@@ -134,6 +134,7 @@ def train(
         rate = plan.rate(number, best.cuts)
         watched = observer.due(number)
         material.negatives.refresh(number, partial(material.embeddings, model))
+        loss.at(number / plan.steps)
         step = accumulated(objective, material.batches_of(number, plan), number=number, seed=plan.seed)
         norm = clipped(optimiser, plan, step)
         optimiser.step(rate, watched=watched)

@@ -102,6 +102,7 @@ def _divided(material: Material, plan: Plan) -> tuple[Tensor, list[Batch]]:
 
 
 def _judge(objective: Objective, judged: list[Batch]) -> float:
+    objective.loss.at(1.0)  # trials are compared by the loss they end with
     losses = [loss_of(objective, batch) for batch in judged]
     value = sum(loss * len(batch) for loss, batch in zip(losses, judged, strict=True)) / sum(map(len, judged))
     return value if math.isfinite(value) else math.inf
@@ -114,6 +115,7 @@ def _trial(objective: Objective, material: Material, learned: Tensor, groups: li
     for number in range(plan.steps):
         rate = plan.learning_rate * factor(number, total=plan.steps, warmup=max(1, plan.steps // 10), kind="linear")
         batches = [_learned(material, learned, plan, number * plan.accumulate + i) for i in range(plan.accumulate)]
+        objective.loss.at(number / plan.steps)
         try:
             accumulated(objective, batches, number=number, seed=plan.seed)
         except NonFiniteLossError:

@@ -16,14 +16,14 @@ from embedfit.engine.bring import guide_for, negatives_for
 from embedfit.engine.defaults import FAMILIES, Chosen, FamilyName, choose, family_of, kind_for
 from embedfit.engine.device import device_for, memory_for, precision_for, threads_for
 from embedfit.engine.exchange import share
+from embedfit.engine.objective import OBJECTIVES, levels, make_loss
 from embedfit.engine.plan import Material
 from embedfit.engine.step import Objective
 from embedfit.errors import RecipeError
-from embedfit.losses import CoSENT, CosineRegression, InfoNCE, Loss, Symmetric
 from embedfit.optim import Group, groups
 from embedfit.pairs import Pairs
-from embedfit.probes.floor import cosent_chance, cosent_floor, infonce_chance, infonce_floor
-from embedfit.recipe import Recipe
+from embedfit.probes.floor import cosent_chance, cosent_floor
+from embedfit.recipe import LossSection, Recipe
 from embedfit.scores import Known
 from embedfit.team import team_of_this_process
 from embedfit.towers import Ngram, Prototypes, Recurrent, Static, Tower, TwoTower, build, cached_tokens, load
@@ -64,12 +64,11 @@ def prepare(train_pairs: Pairs, recipe: Recipe, towers: TwoTower | None = None) 
         ModelError: the model cannot be built or loaded.
         RecipeError: settings that exclude each other.
     """
-    wanted = recipe.loss.kind
-    data = examples(train_pairs, prototypes=wanted in ("auto", "prototypes"))
+    data = examples(train_pairs, prototypes=against_prototypes(recipe.loss))
     kind = "given" if towers is not None else kind_for(recipe.model.kind)
     family_name = family_of(kind) if towers is None else family_of_tower(towers.query)
     chosen = choose(recipe, data, train_pairs.kind, FAMILIES[family_name])
-    _check_loss(chosen.loss, data)
+    _check_loss(chosen.loss, recipe.loss, data)
     _check_towers(recipe, towers, data)
     threads = recipe.run.threads or threads_for(family_name)
     device = device_for(recipe.run.device)
@@ -90,7 +89,7 @@ def prepare(train_pairs: Pairs, recipe: Recipe, towers: TwoTower | None = None) 
 
     # a document that only its own query meets has no second direction
     symmetric = not data.catalogue and recipe.negatives.meet == "batch"
-    loss = make_loss(chosen, symmetric=symmetric).to(device)
+    loss = make_loss(chosen.asked, symmetric=symmetric).to(device)
     known = None if data.target is not None else Known(*_known(data))
     negatives = negatives_for(
         recipe, data, known, batch_size=chosen.batch_size, steps_per_epoch=chosen.steps_per_epoch, team=team
@@ -141,14 +140,11 @@ def prepare(train_pairs: Pairs, recipe: Recipe, towers: TwoTower | None = None) 
     )
 
 
-def make_loss(chosen: Chosen, *, symmetric: bool) -> Loss:
-    """The objective of a run."""
-    if chosen.loss == "cosent":
-        return CoSENT(chosen.temperature)
-    if chosen.loss == "cosine":
-        return CosineRegression()
-    softmax = InfoNCE(chosen.temperature, chosen.margin, chosen.label_smoothing)
-    return Symmetric(softmax) if symmetric else softmax
+def against_prototypes(section: LossSection) -> bool:
+    """Whether classes are learned as prototypes."""
+    if section.against == "auto":
+        return section.kind in ("auto", "prototypes")
+    return section.against == "prototypes"
 
 
 @torch.no_grad()
@@ -166,15 +162,26 @@ def class_means(towers: TwoTower, data: Examples, tokens: Tokens) -> torch.Tenso
     return sums / torch.bincount(data.group, minlength=len(sums)).clamp(min=1)[:, None]
 
 
-def _check_loss(loss: str, data: Examples) -> None:
+def _check_loss(loss: str, section: LossSection, data: Examples) -> None:
     graded = data.target is not None
-    if graded != (loss in ("cosent", "cosine")) or (loss == "prototypes" and not data.catalogue):
-        fits = (
-            "cosent or cosine" if graded else "infonce" + (" or prototypes" if data.catalogue or data.partners else "")
-        )
+    if graded != (OBJECTIVES[loss].rows == "graded") or (loss == "prototypes" and not data.catalogue):
+        fits = [
+            name
+            for name, kind in OBJECTIVES.items()
+            if graded == (kind.rows == "graded") and (name != "prototypes" or data.catalogue or data.partners)
+        ]
         raise RecipeError(
-            f"loss.kind '{loss}' does not fit {'graded' if graded else 'these'} rows; expected {fits}",
+            f"loss.kind '{loss}' does not fit {'graded' if graded else 'these'} rows; expected {', '.join(fits)}",
             hint='leave loss.kind at "auto"',
+        )
+    if loss == "logq" and data.catalogue:
+        raise RecipeError(
+            "every text meets the prototypes of all classes, so that no sampling is to be corrected (logq)",
+            hint='set loss.kind = "prototypes", or leave loss.against at "auto"',
+        )
+    if section.against == "prototypes" and not data.catalogue:
+        raise RecipeError(
+            'loss.against is "prototypes", and these rows have no classes', hint='leave loss.against at "auto"'
         )
 
 
@@ -235,19 +242,17 @@ def _loss_facts(chosen: Chosen, data: Examples, *, brought: bool) -> dict[str, f
         grades = torch.unique((data.target * GRADES).round(), return_counts=True)[1].double()
         counts = [max(1, round(share * chosen.batch_size)) for share in (grades / grades.sum()).tolist()]
         return {"loss.floor": cosent_floor(counts, chosen.temperature), "loss.chance": cosent_chance(counts)}
-    shape = {"margin": chosen.margin, "label_smoothing": chosen.label_smoothing}
     met = float(chosen.candidates) if brought else _candidates_met(chosen, data)
-    return {
-        "loss.candidates": met,
-        "loss.floor": infonce_floor(met, chosen.temperature, **shape),
-        "loss.chance": infonce_chance(met, chosen.temperature, **shape),
-    }
+    floor, chance = levels(chosen.asked, met)
+    return {"loss.candidates": met, "loss.floor": floor, "loss.chance": chance}
 
 
 def _candidates_met(chosen: Chosen, data: Examples) -> float:
     """Different documents in a batch, on average over the first batches: frequent ones meet each other there."""
     if data.catalogue:
         return float(chosen.candidates)
+    if chosen.loss == "logq" and not chosen.asked.positive_too:
+        return float(len(data.document_texts))  # whose softmax it estimates
     steps = range(min(20, chosen.steps_per_epoch))
     rows = [rows_of(step, len(data), batch_size=chosen.batch_size, seed=0) for step in steps]
     met = []

@@ -5,6 +5,7 @@ from embedfit.losses.cells import Sigmoid
 from embedfit.losses.graded import CoSENT, CosineRegression
 from embedfit.losses.infonce import InfoNCE
 from embedfit.losses.margins import Additive, Angular, Least, Margin, Multiple
+from embedfit.losses.ranking import Circle, Hinge, Homotopy
 from embedfit.losses.softmax import DCL, Debiased, Focal, LogQ, TargetProbability
 from embedfit.losses.symmetric import Symmetric
 from embedfit.losses.temperature import Temperature
@@ -13,10 +14,13 @@ __all__ = [
     "DCL",
     "Additive",
     "Angular",
+    "Circle",
     "CoSENT",
     "CosineRegression",
     "Debiased",
     "Focal",
+    "Hinge",
+    "Homotopy",
     "InfoNCE",
     "Least",
     "LogQ",

@@ -28,6 +28,13 @@ class Loss(nn.Module, ABC):
     def forward(self, scores: Scores) -> Float[Tensor, " q"]:
         """Loss of each query."""
 
+    def at(self, progress: float) -> None:
+        """Told before every step which part of the run is done; most losses are the same throughout.
+
+        Args:
+            progress: from 0 at the first step towards 1 at the last.
+        """
+
 
 class Softmax(Loss):
     """A loss that sees a row only through its positives and what its negatives come to.

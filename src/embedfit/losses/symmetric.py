@@ -28,6 +28,10 @@ class Symmetric(Loss):
         super().__init__()
         self.loss = loss
 
+    def at(self, progress: float) -> None:
+        """Passed on."""
+        self.loss.at(progress)
+
     def forward(self, scores: Scores) -> Float[Tensor, " q"]:
         """Loss of each query."""
         there = self.loss(scores)

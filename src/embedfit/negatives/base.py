@@ -48,8 +48,8 @@ class Negatives(ABC):
     comparison by their identity, however they came.
 
     Attributes:
-        log_q: log of the probability that a document of a batch, drawn at random, is each of the catalogue; None where
-            that is not known.
+        log_q: log of the probability that each document of the catalogue is brought into a batch; None where that is
+            not known.
         seconds: spent on more than drawing numbers.
     """
 

@@ -23,7 +23,7 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float
 
-from embedfit.probes.floor import widest_gap
+from embedfit.probes.floor import Number, widest_gap
 
 Points = Float[np.ndarray, " m"]
 Row = Callable[[Points, Points], Points]
@@ -31,7 +31,7 @@ Row = Callable[[Points, Points], Points]
 POINTS, ZOOMS = 201, 3
 
 
-def lowest(row: Row, candidates: float) -> float:
+def lowest(row: Row, candidates: Number) -> float:
     """The lowest mean loss of a batch.
 
     Args:
@@ -69,7 +69,7 @@ def _least(function: Callable[[Points], Points]) -> float:
     return found
 
 
-def widest_margin(candidates: float, dimension: int) -> float:
+def widest_margin(candidates: Number, dimension: int) -> float:
     """Largest lead of a positive's cosine over the nearest negative's that every query can have at once.
 
     1 + 1 / (C - 1) while C <= e + 1 (the simplex); beyond that two of C directions are always at a right angle or
@@ -86,12 +86,12 @@ def widest_margin(candidates: float, dimension: int) -> float:
     return widest_gap(candidates) if candidates <= dimension + 1 else 1.0
 
 
-def widest_angle(candidates: float, dimension: int) -> float:
+def widest_angle(candidates: Number, dimension: int) -> float:
     """The same as an angle between the positive and the nearest negative, in radians (ArcFace)."""
     return math.acos(1 - widest_margin(candidates, dimension))
 
 
-def orthogonal_probability(candidates: float, temperature: float) -> float:
+def orthogonal_probability(candidates: Number, temperature: Number) -> float:
     """Softmax share of a positive at cosine 1 among orthogonal negatives: a target that unit vectors do reach.
 
     e^(1/t) / (e^(1/t) + C - 1): .405 for 5 candidates at temperature 1.

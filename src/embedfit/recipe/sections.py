@@ -69,12 +69,45 @@ class ModelSection(Section):
 class LossSection(Section):
     """What training asks for."""
 
-    kind: Literal["auto", "infonce", "prototypes", "cosent", "cosine"] = Field("auto", description="the objective")
+    kind: Literal[
+        "auto", "infonce", "prototypes", "dcl", "debiased", "focal", "target", "logq", "sigmoid", "bce", "hinge",
+        "triplet", "homotopy", "circle", "cosine", "cosent",
+    ] = Field("auto", description="the objective")  # fmt: skip
+    against: Literal["auto", "batch", "prototypes"] = Field(
+        "auto", description="classes: prototypes of all classes, or texts of one class against the others of the batch"
+    )
+    directions: Literal["auto", "both", "documents"] = Field(
+        "auto", description="documents: queries look for documents; both: and documents for queries"
+    )
     temperature: Annotated[float, Field(gt=0)] | Auto = Field(
         "auto", description="auto: from the number of candidates (floor below 5 % of chance)"
     )
-    margin: float = Field(0.0, ge=0, lt=2, description="additive margin on the positive's cosine (infonce, prototypes)")
+    learned: bool = Field(False, description="the temperature is learned, between 0.01 and 1")
+    coldest: Annotated[float, Field(gt=0)] | Auto = Field(
+        "auto", description="temperature at the end (homotopy); auto: a tenth of the first"
+    )
+    margin: Annotated[float, Field(ge=0)] | Auto = Field(
+        "auto", description="lead that is asked of the positive; auto: 0 in a softmax, else that of the loss"
+    )
+    margin_kind: Literal["additive", "angular", "multiple", "least"] = Field(
+        "additive", description="cos - m, cos(a + m), A-softmax of m a, or min(cos m a, cos a) (infonce, prototypes)"
+    )
     label_smoothing: Share | Auto = Field("auto", description="share of the target given to all candidates alike")
+    target: Annotated[float, Field(gt=0, le=1)] | Auto = Field(
+        "auto", description="probability asked of the positive (target); auto: what orthogonal negatives leave it"
+    )
+    target_form: Literal["squared", "clipped"] = Field(
+        "squared", description="squared: (p - target)^2; clipped: log(target / p) from below (target)"
+    )
+    prior: Share = Field(0.01, description="share of the negatives that are positives in truth (debiased)")
+    focus: float = Field(2.0, ge=0, description="exponent of 1 - p (focal)")
+    power: Annotated[float, Field(ge=1)] | Auto = Field(
+        "auto", description="exponent n of p^n (bce); auto: log2 of the candidates"
+    )
+    negatives: Literal["all", "semi_hard", "hardest"] = Field(
+        "all", description="which of its negatives a positive is to lead (hinge, triplet)"
+    )
+    positive_too: bool = Field(False, description="the positive is corrected too, as in 2019 (logq)")
 
 
 Rates = dict[Literal["query", "document", "loss", "embeddings", "layers", "head"], Annotated[float, Field(ge=0)]]

@@ -1,0 +1,290 @@
+"""From settings to the objective of a run: which there are, what each is set by, and how low it can get."""
+
+from __future__ import annotations
+
+__all__ = ["OBJECTIVES", "Asked", "Kind", "asked", "levels", "make_loss", "refuse"]
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from embedfit.errors import RecipeError
+from embedfit.losses import (
+    DCL,
+    Additive,
+    Angular,
+    Circle,
+    CoSENT,
+    CosineRegression,
+    Debiased,
+    Focal,
+    Hinge,
+    Homotopy,
+    InfoNCE,
+    Least,
+    LogQ,
+    Loss,
+    Margin,
+    Multiple,
+    Sigmoid,
+    Softmax,
+    Symmetric,
+    TargetProbability,
+    Temperature,
+)
+from embedfit.losses.ranking import Which
+from embedfit.losses.temperature import COLDEST
+from embedfit.probes.attainable import Points, collapsed, lowest, orthogonal_probability
+from embedfit.recipe import LossSection
+from embedfit.scores import Rivals, Scores
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """Settings of an objective with nothing left open; see `LossSection` for what each means."""
+
+    kind: str
+    directions: Literal["both", "documents"]
+    candidates: int
+    temperature: float
+    learned: bool
+    coldest: float
+    margin: float
+    margin_kind: Literal["additive", "angular", "multiple", "least"]
+    label_smoothing: float
+    target: float
+    target_form: Literal["squared", "clipped"]
+    prior: float
+    focus: float
+    power: float
+    negatives: Which
+    positive_too: bool
+
+    def warmth(self) -> Temperature:
+        """The temperature, learned or not."""
+        return Temperature(self.temperature, learned=self.learned)
+
+    def facts(self) -> dict[str, Any]:
+        """As `chosen.*`, without what the loss has no use for."""
+        named = {name: getattr(self, name) for name in OBJECTIVES[self.kind].options}
+        return {"chosen.loss": self.kind, **{f"chosen.{name}": value for name, value in named.items()}}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """One objective.
+
+    Attributes:
+        make: builds it.
+        options: settings of `LossSection` that it is made with.
+        rows: what it learns from: pairs that meet others in a batch, or graded pairs.
+        directions: whether queries look for documents alone, or documents for queries too, unless the recipe says.
+        margin: where the recipe leaves it open.
+        temperature: ditto; None: from the number of candidates.
+    """
+
+    make: Callable[[Asked], Loss]
+    options: tuple[str, ...] = ()
+    rows: Literal["pairs", "graded"] = "pairs"
+    directions: Literal["both", "documents"] = "both"
+    margin: float = 0.0
+    temperature: float | None = None
+
+
+def _margin(a: Asked) -> Margin:
+    match a.margin_kind:
+        case "angular":
+            return Angular(a.margin)
+        case "multiple":
+            return Multiple(_whole(a.margin))
+        case "least":
+            return Least(_whole(a.margin))
+    return Additive(a.margin)
+
+
+def _whole(margin: float) -> int:
+    if margin != int(margin):
+        raise ValueError(f"a multiple of an angle must be a whole number from 1 to 8, got {margin}")
+    return int(margin)
+
+
+WARM = ("temperature", "learned")
+SOFTMAX = (*WARM, "margin", "margin_kind", "label_smoothing")
+
+
+OBJECTIVES: Mapping[str, Kind] = {
+    "infonce": Kind(make=lambda a: InfoNCE(a.warmth(), _margin(a), a.label_smoothing), options=SOFTMAX),
+    "prototypes": Kind(
+        make=lambda a: InfoNCE(a.warmth(), _margin(a), a.label_smoothing), options=SOFTMAX, directions="documents"
+    ),
+    "dcl": Kind(make=lambda a: DCL(a.warmth()), options=WARM),
+    "debiased": Kind(make=lambda a: Debiased(a.warmth(), a.prior), options=(*WARM, "prior")),
+    "focal": Kind(make=lambda a: Focal(a.warmth(), a.focus), options=(*WARM, "focus")),
+    "target": Kind(
+        make=lambda a: TargetProbability(a.warmth(), a.target, clipped=a.target_form == "clipped"),
+        options=(*WARM, "target", "target_form"), temperature=1.0,
+    ),
+    "logq": Kind(
+        make=lambda a: LogQ(a.warmth(), positive_too=a.positive_too), options=(*WARM, "positive_too"),
+        directions="documents",
+    ),
+    "sigmoid": Kind(
+        make=lambda a: Sigmoid(a.warmth(), bias=-math.log(max(1, a.candidates - 1))), options=WARM,
+        directions="documents", temperature=0.1,
+    ),
+    "bce": Kind(
+        make=lambda a: Sigmoid(a.warmth(), bias=0.0, power=a.power), options=(*WARM, "power"),
+        directions="documents", temperature=0.1,
+    ),
+    "hinge": Kind(make=lambda a: Hinge(a.margin, a.negatives), options=("margin", "negatives"), margin=0.2),
+    "triplet": Kind(
+        make=lambda a: Hinge(a.margin, a.negatives, distance=True), options=("margin", "negatives"), margin=0.3
+    ),
+    "homotopy": Kind(
+        make=lambda a: Homotopy(a.temperature, a.coldest, a.margin), options=("temperature", "coldest", "margin"),
+        margin=0.2,
+    ),
+    "circle": Kind(
+        make=lambda a: Circle(a.temperature, a.margin), options=("temperature", "margin"), margin=0.25,
+        temperature=1 / 80,
+    ),
+    "cosine": Kind(make=lambda a: CosineRegression(), rows="graded"),
+    "cosent": Kind(make=lambda a: CoSENT(a.temperature), options=("temperature",), rows="graded", temperature=0.05),
+}  # fmt: skip
+"""Every objective by its name in a recipe."""
+
+
+def asked(section: LossSection, kind: str, *, candidates: int, temperature: float, label_smoothing: float) -> Asked:
+    """Settle what a recipe leaves open.
+
+    Args:
+        section: as given.
+        kind: the objective.
+        candidates: documents each query is compared with.
+        temperature: that follows from them.
+        label_smoothing: the family's.
+
+    Raises:
+        RecipeError: a setting was given that the loss does not have.
+    """
+    refuse(section, kind)
+    of = OBJECTIVES[kind]
+    automatic = temperature if of.temperature is None else of.temperature
+    warmth = automatic if section.temperature == "auto" else section.temperature
+    return Asked(
+        kind=kind,
+        directions=of.directions if section.directions == "auto" else section.directions,
+        candidates=candidates,
+        temperature=warmth,
+        learned=section.learned,
+        coldest=warmth / 10 if section.coldest == "auto" else section.coldest,
+        margin=of.margin if section.margin == "auto" else section.margin,
+        margin_kind=section.margin_kind,
+        label_smoothing=label_smoothing if section.label_smoothing == "auto" else section.label_smoothing,
+        target=orthogonal_probability(candidates, warmth) if section.target == "auto" else section.target,
+        target_form=section.target_form,
+        prior=section.prior,
+        focus=section.focus,
+        power=max(1.0, math.log2(candidates)) if section.power == "auto" else section.power,
+        negatives=section.negatives,
+        positive_too=section.positive_too,
+    )
+
+
+def refuse(section: LossSection, kind: str) -> None:
+    """A setting without any effect is a misunderstanding: say so, instead of training without it.
+
+    Raises:
+        RecipeError: a setting was given that the loss does not have.
+    """
+    of = OBJECTIVES[kind]
+    for name, field in LossSection.model_fields.items():
+        value = getattr(section, name)
+        if name in (*of.options, *EVERY) or value in (field.default, "auto") or (name in NOTHING and value == 0):
+            continue
+        others = [other for other, its in OBJECTIVES.items() if name in its.options and its.rows == of.rows]
+        also = f', or set loss.kind = "{others[0]}"' if others else ""
+        said = f"{value:g}" if isinstance(value, float) else json.dumps(value)
+        raise RecipeError(
+            f"loss.{name} is {said}, and the loss '{kind}' has no {name.replace('_', ' ')}",
+            hint=f"leave loss.{name} at {json.dumps(field.default)}{also}",
+        )
+
+
+EVERY = ("kind", "against", "directions")  # settings of every objective
+NOTHING = ("margin", "label_smoothing")  # settings of which 0 asks for nothing
+
+
+def make_loss(settled: Asked, *, symmetric: bool) -> Loss:
+    """The objective of a run.
+
+    Args:
+        settled: what is asked for.
+        symmetric: whether documents meet other queries than their own at all (prototypes do not).
+
+    Raises:
+        RecipeError: a setting is out of the range of this loss.
+    """
+    of = OBJECTIVES[settled.kind]
+    try:
+        loss = of.make(settled)
+    except ValueError as error:
+        raise RecipeError(f"loss.kind '{settled.kind}': {error}", hint="see the settings of the section loss") from None
+    both = of.rows == "pairs" and settled.directions == "both" and symmetric
+    return Symmetric(loss) if both else loss
+
+
+def levels(settled: Asked, candidates: float) -> tuple[float, float]:
+    """Floor of the loss, and its level when all candidates look alike; of losses of rows.
+
+    Args:
+        settled: what is asked for; a learned temperature counts as the lowest it may reach.
+        candidates: documents each query is compared with, on average.
+    """
+    end, begin = _row(settled, candidates, end=True), _row(settled, candidates, end=False)
+    return lowest(end, candidates), collapsed(begin)
+
+
+def _row(settled: Asked, candidates: float, *, end: bool) -> Callable[[Points, Points], Points]:
+    """Loss of a query whose positive has one cosine and whose negatives all have another."""
+    loss = OBJECTIVES[settled.kind].make(settled)
+    if end:
+        loss.at(1.0)
+    if isinstance(loss, Softmax) and settled.learned and end:
+        loss.temperature = Temperature(COLDEST)
+    others = candidates - 1
+
+    @torch.no_grad()
+    def of(p: Points, n: Points) -> Points:
+        positive, negative = torch.from_numpy(p).double(), torch.from_numpy(n).double()
+        if isinstance(loss, Softmax):
+            scale = loss.scale.double()
+            around = Rivals(
+                logsumexp=negative * scale + math.log(others),
+                mean=negative * scale,
+                count=torch.full_like(negative, others),
+            )
+            return np.asarray(loss.of(positive * scale, around).numpy())
+        return np.concatenate([_of_scores(loss, *part, round(others)) for part in zip(
+            positive.split(_rows(others)), negative.split(_rows(others)), strict=True)])  # fmt: skip
+
+    return of
+
+
+def _rows(others: float) -> int:
+    return max(1, int(CELLS / others))
+
+
+CELLS = 1_000_000  # looked at together
+
+
+def _of_scores(loss: Loss, positive: torch.Tensor, negative: torch.Tensor, others: int) -> Points:
+    values = torch.cat([positive[:, None], negative[:, None].expand(-1, max(1, others))], 1)
+    own = torch.zeros_like(values, dtype=torch.bool)
+    own[:, 0] = True
+    return np.asarray(loss(Scores(values, own, torch.ones_like(own))).numpy())
