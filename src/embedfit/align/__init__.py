@@ -2,8 +2,21 @@
 
 from __future__ import annotations
 
-__all__ = ["Alignment", "Curve", "Descent", "Fit", "align", "descend", "migrate"]
+__all__ = [
+    "Alignment",
+    "Curve",
+    "Descent",
+    "Distilled",
+    "Fit",
+    "align",
+    "check_teacher",
+    "descend",
+    "distil",
+    "migrate",
+]
 
 from embedfit.align.alignment import Alignment, Fit, align
 from embedfit.align.descent import Curve, Descent, descend
+from embedfit.align.distil import Distilled, distil
 from embedfit.align.migrate import migrate
+from embedfit.align.teacher import check_teacher

@@ -5,14 +5,17 @@ from __future__ import annotations
 __all__ = ["apply", "compare", "distil"]
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from embedfit.align import Alignment, Fit, migrate
 from embedfit.align import align as align_spaces
+from embedfit.align import distil as distil_teacher
 from embedfit.cli.sources import open_model
 from embedfit.cli.terminal import console, print_json, say, show
 from embedfit.data.texts import read_texts
@@ -20,6 +23,7 @@ from embedfit.data.vector_files import is_vectors, read_labels, read_vectors
 from embedfit.data.vectors import Matched, Vectors, match
 from embedfit.errors import DataError, ModelError
 from embedfit.run import write_json
+from embedfit.towers import KINDS, save
 from embedfit.towers.files import read_json
 from embedfit.towers.vector_map import append_to_model, load_map, save_map
 
@@ -64,9 +68,47 @@ def apply(map_folder: str, source: str, out: str, id_column: str | None, form: s
     return 0
 
 
-def distil(texts: str, teacher: str, student: str, form: str, **how: Any) -> int:
-    """Train a small tower after a teacher."""
-    raise DataError(f"a student '{student}' cannot be trained yet from {texts} and {teacher}", hint="see docs/align.md")
+def distil(
+    texts: str, teacher: str, student: str, form: str, *, out: str | None, objective: str, labels: str | None,
+    seed: int, id_column: str | None, **other: Any,
+) -> int:  # fmt: skip
+    """Train a small tower after a teacher, and save it."""
+    if student not in KINDS:
+        raise DataError(f"a student is built from scratch; got '{student}'", hint=f"one of {', '.join(KINDS)}")
+    if out is None:
+        raise DataError("a student that is not saved is of no use", hint="-o DIR")
+    rows = read_texts(texts)
+    encode = None
+    if is_vectors(teacher):
+        vectors = read_vectors(teacher, id_column=id_column).values
+    else:
+        model = open_model(teacher).model
+        say(f"{teacher} embeds {len(rows):,} texts", style="dim")
+        vectors = model.encode(rows, role="document")
+        encode = partial(model.encode, role="document")
+    made = distil_teacher(
+        rows,
+        np.asarray(vectors, np.float32),
+        student=student,
+        objective="cosine+distribution" if objective == "auto" else objective,
+        encode=encode,
+        labels=None if labels is None else read_labels(labels, len(rows)),
+        seed=seed,
+    )
+    place = save(made.model, out, extra={"teacher": teacher, "distilled": made.to_dict()})
+    if form == "json":
+        print_json(made.to_dict())
+        return 0
+    v = made.to_dict()
+    for finding in made.findings:
+        show(str(finding))
+    show(
+        f"{place}: {student}, {v['parameters']:,} parameters, {v['dimension']} dimensions",
+        f"held out {v['rows']:,} texts: cosine with the teacher {v['cosine']:.3f}, the right one of "
+        f"{v['candidates']:,} first for {v['recall@1']:.3f}, similarities ordered as the teacher's "
+        f"{v['similarity/spearman']:.3f} (Spearman)",
+    )
+    return 0
 
 
 def _pairs(source: str, target: str, texts: str | None, id_column: str | None, on_bad_rows: Any) -> Matched:
