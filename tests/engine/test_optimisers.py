@@ -37,7 +37,7 @@ def test_every_optimiser_and_schedule_goes_on_as_if_nothing_had_happened() -> No
 def test_the_gradient_of_accumulated_batches_is_the_mean_of_theirs() -> None:
     made = setup("pairs", "gru", model__dropout=0.3, optim__accumulate=3)
     made.objective.model.train()
-    batches = made.material.batches_of(2, plan(made))
+    batches = made.material.batches_of(2, plan(made), plan(made).stage(2))
     assert [b.rows.tolist() for b in batches] == [
         made.material.batch_of(6 + i, plan(made)).rows.tolist() for i in range(3)
     ]

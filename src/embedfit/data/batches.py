@@ -28,11 +28,11 @@ def order(count: int, *, seed: int, epoch: int) -> Int[Tensor, " n"]:
     return torch.randperm(count, generator=generator(seed, epoch, 0))
 
 
-def rows_of(step: int, count: int, *, batch_size: int, seed: int) -> Int[Tensor, " q"]:
-    """The examples of a step, counted from 0 over the whole run."""
+def rows_of(step: int, count: int, *, batch_size: int, seed: int, first: int = 0) -> Int[Tensor, " q"]:
+    """The examples of a step, counted from 0 over the whole run; `first` is the number of its first epoch."""
     steps = steps_per_epoch(count, batch_size)
     epoch, place = divmod(step, steps)
-    permuted = order(count, seed=seed, epoch=epoch)
+    permuted = order(count, seed=seed, epoch=first + epoch)
     # equal parts: a last batch of two examples would have one negative and a loss unlike all others
     return permuted.tensor_split(steps)[place]
 
@@ -67,7 +67,7 @@ def batch(
     theirs = None
     if data.target is not None:  # graded pairs meet one to one
         documents, place = positive, torch.arange(len(positive))
-    elif data.catalogue:
+    elif data.catalogue and (shared is None or not len(shared)):  # some drawn: those, and the positives
         documents, place = torch.arange(len(data.document_texts)), positive
     else:
         brought = data.negatives[rows] if own is None else torch.cat([data.negatives[rows], own], 1)

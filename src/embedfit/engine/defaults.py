@@ -162,8 +162,15 @@ def temperature_for(candidates: int) -> float:
     return 1 / (2 * math.log(99 * max(1, candidates - 1)))
 
 
-def choose(recipe: Recipe, data: Examples, kind: Kind, family: Family) -> Chosen:
+def choose(recipe: Recipe, data: Examples, kind: Kind, family: Family, *, steps: int | None = None) -> Chosen:
     """Settle every "auto" that needs no test.
+
+    Args:
+        recipe: the settings.
+        data: the examples.
+        kind: of the rows.
+        family: of the towers.
+        steps: of the run, where its stages have settled that.
 
     Raises:
         RecipeError: a setting was given that the loss does not have.
@@ -175,7 +182,9 @@ def choose(recipe: Recipe, data: Examples, kind: Kind, family: Family) -> Chosen
     batch_size = max(2, min(batch_size, count))
     per_epoch = max(1, round(steps_per_epoch(count, batch_size) / optim.accumulate))
     in_step = batch_size * optim.accumulate
-    if optim.length == "auto":
+    if steps is not None:
+        pass
+    elif optim.length == "auto":
         wanted = min(family.epochs[kind] * per_epoch, family.most_examples / in_step)
         steps = max(round(wanted), family.least_steps)
     else:

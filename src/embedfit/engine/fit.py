@@ -8,7 +8,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from embedfit.data.examples import Examples
 from embedfit.engine import checkpoint
 from embedfit.engine.checkpoint import Checkpoint
 from embedfit.engine.device import interruptible, threaded
+from embedfit.engine.guard import Trip
 from embedfit.engine.journal import Journal
 from embedfit.engine.loop import Observer, Readings, Slack, train
 from embedfit.engine.plan import Plan
@@ -25,6 +26,7 @@ from embedfit.engine.rate import learning_rate_test
 from embedfit.engine.read import read_step
 from embedfit.engine.setup import Setup, prepare
 from embedfit.errors import NonFiniteLossError, RunError
+from embedfit.recipe import Recipe
 from embedfit.team import Team
 from embedfit.towers import TwoTower
 
@@ -50,6 +52,7 @@ def fit(
     folder: Path,
     measure: Callable[[TwoTower], Readings],
     progress: Progress,
+    say: Callable[[str], None] = lambda text: None,
     slack: Slack | None = None,
     resume: bool = False,
     held_out: str = "",
@@ -62,6 +65,7 @@ def fit(
         measure: held-out readings of a model; the first decides, higher is better. Those of the first process count,
             the others are called to help.
         progress: told (step, steps, readings) after every step.
+        say: told when training turns back from a collapse.
         slack: standard error of the first reading at a value; where the end of the schedule is to be trusted, later
             weights are kept that are not worse than the best by more.
         resume: go on from the folder's checkpoint, if there is one.
@@ -82,12 +86,18 @@ def fit(
     with threaded(setup.facts["chosen.threads"]):
         plan, facts = (plan_for(setup, start.values["rate"]), start.values["facts"]) if start else _rated(setup)
     step, spent = (int(start.values["step"]), start.values["seconds"]) if start else (0, 0.0)
+    trips = [Trip(**values) for values in start.values["guard"]["trips"]] if start else []
     journal = Journal(folder / "history.jsonl", keep_until=step) if team.leads else None
 
     def record(step: int, readings: Readings) -> None:
         if journal is not None:
             journal.add(step, readings)
             progress(step, plan.steps, readings)
+
+    def trip(made: Trip) -> None:
+        trips.append(made)
+        if journal is not None:
+            say(str(made))
 
     def keep(state: Checkpoint) -> None:
         if journal is None:
@@ -113,6 +123,7 @@ def fit(
             due=lambda number: number % max(1, plan.steps // READINGS) == 0,
             stop=lambda: team.any(asked_to_stop()),
             slack=slack if setup.chosen.trust_end else None,
+            trip=trip,
         )
         try:
             best, ended = train(setup.objective, setup.material, setup.groups, plan, observer, start)
@@ -127,6 +138,7 @@ def fit(
         "chosen.schedule": plan.schedule,
         "train.shuffled": True,
         "train.best_step": best.step,
+        "train.returns": [asdict(made) for made in trips],
     }
     brought = setup.material.negatives.facts()
     return Fitted(model=setup.objective.model, facts={**setup.facts, **facts, **brought, **settled, **ending})
@@ -223,7 +235,15 @@ def plan_for(setup: Setup, rate: float) -> Plan:
         evaluate_every=chosen.evaluate_every,
         patience=optim.patience,
         seed=optim.seed,
+        stages=setup.stages,
+        guard=_guarded(setup.recipe),
     )
+
+
+def _guarded(recipe: Recipe) -> bool:
+    """Losses that look at the hardest negatives alone collapse, and so may what a stage brings."""
+    wanted = recipe.curriculum
+    return bool(wanted.stages) or recipe.loss.kind in ("hinge", "triplet") if wanted.guard == "auto" else wanted.guard
 
 
 MOMENTUM = {"sgd": 0.9, "muon": 0.95}

@@ -4,62 +4,21 @@ from __future__ import annotations
 
 __all__ = ["Best", "Observer", "Readings", "Slack", "train"]
 
-import contextlib
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
-
-from torch import Tensor
 
 from embedfit.engine.accumulate import accumulated
 from embedfit.engine.checkpoint import Checkpoint
+from embedfit.engine.guard import Trip
+from embedfit.engine.moving import Best, Moving, Slack
 from embedfit.engine.plan import Material, Plan
 from embedfit.engine.step import Objective, Step
 from embedfit.errors import NonFiniteLossError, RecipeError
-from embedfit.optim import Average, Group, Optimiser
+from embedfit.optim import Group, Optimiser
 
 Readings = Mapping[str, float]
-
-
-Slack = Callable[[float], float]
-
-
-@dataclass(slots=True)
-class Best:
-    """The best weights so far by the held-out metric, and how long ago that was.
-
-    Attributes:
-        metric: their readings, in the order in which they decide.
-        step: when they were found.
-        waited: evaluations since.
-        cuts: how often so far `PLATEAU` evaluations in a row were no better.
-        weights: of the towers.
-    """
-
-    metric: tuple[float, ...] = ()
-    step: int = 0
-    waited: int = 0
-    cuts: int = 0
-    weights: dict[str, Tensor] = field(default_factory=dict)
-
-    def offer(
-        self, metric: tuple[float, ...], step: int, weights: Mapping[str, Tensor], slack: Slack | None = None
-    ) -> None:
-        """Keep these weights if they are better: by the first reading, or by the next where the first is equal.
-
-        With a slack, later weights are also kept while the first reading is no further below the best one than that.
-        """
-        metric = tuple(-math.inf if math.isnan(value) else value for value in metric)  # NaN would never be beaten
-        better = metric > self.metric
-        near = slack is not None and not better and metric[0] >= self.metric[0] - slack(self.metric[0])
-        if better or near:
-            self.step, self.weights = step, {k: v.detach().clone() for k, v in weights.items()}
-        self.metric, self.waited = (metric, 0) if better else (self.metric, self.waited + 1)
-        self.cuts += self.waited % PLATEAU == 0 and self.waited > 0
-
-
-PLATEAU = 2  # evaluations without a better metric after which the schedule "plateau" cuts the rate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +35,7 @@ class Observer:
         stop: whether the user wants to stop; the step is kept first.
         slack: how far below the best held-out reading a later one is no worse; none: any difference counts.
         due: whether a step is to be read by the probes.
+        trip: told when the guard turns back.
     """
 
     read: Callable[[Step, Optimiser], Readings]
@@ -85,6 +45,7 @@ class Observer:
     keep_now: Callable[[int], bool]
     due: Callable[[int], bool]
     stop: Callable[[], bool]
+    trip: Callable[[Trip], None] = lambda trip: None
     slack: Slack | None = None
 
 
@@ -115,12 +76,10 @@ def train(
         RunError: a checkpoint could not be written.
         KeyboardInterrupt: the user asked to stop; a checkpoint has been kept.
     """
-    model, loss = objective.model, objective.loss
-    optimiser = plan.mover(groups)
-    average, best, first = Average(model, plan.decay()), Best(), 0
+    model, moving = objective.model, Moving(objective, material, groups, plan)
+    best, guard, first = moving.best, moving.guard, 0
     if start is not None:
-        first = resume(start, objective, optimiser, average, best)
-        material.negatives.load(start.part("negatives"))
+        first = moving.load(start)
     else:  # the untrained model counts: a pretrained encoder may be best as it is
         held_out = observer.measure()
         check_schedule(plan, held_out)
@@ -131,38 +90,50 @@ def train(
     for number in range(first, plan.steps):
         if best.waited >= plan.patience:  # here, because a resumed run may already have come to its end
             break
-        rate = plan.rate(number, best.cuts)
+        stage = guard.stage(number, plan.stage(number))
+        asked = objective if stage.loss is None else replace(objective, loss=stage.loss)
+        rate = stage.rate * plan.rate(number, best.cuts)
         watched = observer.due(number)
         material.negatives.refresh(number, partial(material.embeddings, model))
-        loss.at(number / plan.steps)
-        step = accumulated(objective, material.batches_of(number, plan), number=number, seed=plan.seed)
-        norm = clipped(optimiser, plan, step)
-        optimiser.step(rate, watched=watched)
-        average.update()
+        step = accumulated(asked, material.batches_of(number, plan, stage), number=number, seed=plan.seed)
+        moving.optimiser.adapt(stage.rates)
+        norm = clipped(moving.optimiser, plan, step)
+        moving.optimiser.step(rate, watched=watched)
+        moving.average.update()
         material.negatives.take(step.batch, step.document[: len(step.batch.document)])
 
         done = number + 1
         readings = {"loss": step.loss, "learning_rate": rate, "gradient_norm": norm}
         if watched:
-            readings |= observer.read(step, optimiser)
+            readings |= observer.read(step, moving.optimiser)
         observer.record(done, readings)
+        if why := guard.look(asked, step, stage):
+            observer.trip(guard.turn(done, why, best.step, stage))
+            observer.record(done, {"guard": float(len(guard.trips))})
+            moving.return_to_best()
         if done % plan.evaluate_every == 0 or done == plan.steps:
-            with averaged(average, optimiser):
-                held_out = observer.measure()
-                best.offer(tuple(held_out.values()) or (float(done),), done, model.state_dict(), observer.slack)
-            observer.record(done, held_out)
+            observer.record(done, evaluated(moving, observer, done))
         stopping = observer.stop()
         ended = done == plan.steps or best.waited >= plan.patience  # what follows can still be interrupted
         if observer.keep_now(done) or stopping or ended:
-            negatives = {"negatives": material.negatives.state()}
-            observer.keep(state_of(done, objective, optimiser, average, best, negatives))
+            observer.keep(moving.state(done))
         if stopping:
             raise KeyboardInterrupt
 
     model.load_state_dict(best.weights)
-    loss.eval()
+    objective.loss.eval()
     model.eval()
     return best, f"no better for {best.waited} evaluations" if best.waited >= plan.patience else "finished"
+
+
+def evaluated(moving: Moving, observer: Observer, done: int) -> Readings:
+    """Held-out readings; the weights are kept if they are better, or, with nothing held out, if they look sound."""
+    with moving.averaged():
+        held_out = observer.measure()
+        if held_out or moving.guard.calm:
+            weights = moving.objective.model.state_dict()
+            moving.best.offer(tuple(held_out.values()) or (float(done),), done, weights, observer.slack)
+    return held_out
 
 
 def check_schedule(plan: Plan, held_out: Readings) -> None:
@@ -176,18 +147,6 @@ def check_schedule(plan: Plan, held_out: Readings) -> None:
             'optim.schedule = "plateau" follows the held-out metric, and nothing is held out',
             hint="hold rows out with data.dev, or take another schedule",
         )
-
-
-@contextlib.contextmanager
-def averaged(average: Average, optimiser: Optimiser) -> Iterator[None]:
-    """The weights that are measured and kept, in place of those that the next step starts from."""
-    average.swap()
-    optimiser.swap()
-    try:
-        yield
-    finally:
-        optimiser.swap()
-        average.swap()
 
 
 def clipped(optimiser: Optimiser, plan: Plan, step: Step) -> float:
@@ -205,43 +164,3 @@ def clipped(optimiser: Optimiser, plan: Plan, step: Step) -> float:
             hint="the weights are still those of the step before: lower optim.learning_rate, or use fp32",
         )
     return norm
-
-
-def state_of(
-    step: int,
-    objective: Objective,
-    optimiser: Optimiser,
-    average: Average,
-    best: Best,
-    more: Mapping[str, Mapping[str, Tensor]],
-) -> Checkpoint:
-    """Everything that `resume` needs, and the state of more parts."""
-    parts = {
-        "model": objective.model.state_dict(),
-        "loss": objective.loss.state_dict(),
-        "optimiser": optimiser.tensors(),
-        "average": average.state(),
-        "best": best.weights,
-        **more,
-    }
-    values = {
-        "step": step,
-        "metric": list(best.metric),
-        "best_step": best.step,
-        "waited": best.waited,
-        "cuts": best.cuts,
-    }
-    # clones, because towers that are one and the same would be refused as shared memory
-    tensors = {f"{part}/{k}": v.detach().clone() for part, state in parts.items() for k, v in state.items()}
-    return Checkpoint(values=values, tensors=tensors)
-
-
-def resume(start: Checkpoint, objective: Objective, optimiser: Optimiser, average: Average, best: Best) -> int:
-    """Put a checkpoint's state in place; returns the number of the next step."""
-    objective.model.load_state_dict(start.part("model"))
-    objective.loss.load_state_dict(start.part("loss"))
-    optimiser.load(start.part("optimiser"))
-    average.load(start.part("average"))
-    best.metric, best.step = tuple(start.values["metric"]), start.values["best_step"]
-    best.waited, best.cuts, best.weights = start.values["waited"], start.values["cuts"], start.part("best")
-    return int(start.values["step"])

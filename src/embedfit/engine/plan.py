@@ -12,6 +12,7 @@ from torch import Tensor
 from embedfit.data.batches import batch, generator, rows_of
 from embedfit.data.examples import Examples
 from embedfit.engine.bring import embeddings_of
+from embedfit.engine.curriculum import Stage
 from embedfit.negatives import Negatives
 from embedfit.optim import Group, Kind, Optimiser, Schedule, factor
 from embedfit.towers import TwoTower
@@ -33,6 +34,8 @@ class Plan:
         optimiser: its kind.
         betas: of its moments.
         momentum: of SGD and Muon.
+        stages: of the run, one after the other; none: the same from beginning to end.
+        guard: whether to go back when embeddings collapse.
         average: share of the run that the moving average of the weights looks back; 0 for none.
         evaluate_every: steps.
         patience: evaluations without a better metric.
@@ -53,6 +56,15 @@ class Plan:
     accumulate: int = 1
     optimiser: Kind = "adamw"
     momentum: float = 0.9
+    stages: tuple[Stage, ...] = ()
+    guard: bool = False
+
+    def stage(self, number: int) -> Stage:
+        """What holds for a step."""
+        for stage in self.stages:
+            if number < stage.until:
+                return stage
+        return Stage(start=0, until=self.steps, batch_size=self.batch_size)
 
     def mover(self, groups: list[Group]) -> Optimiser:
         """The optimiser, before its first step."""
@@ -92,14 +104,21 @@ class Material:
         """Embeddings of all query and document texts by a model as it is."""
         return embeddings_of(model, self.query_tokens, self.document_tokens, self.device)
 
-    def batches_of(self, step: int, plan: Plan) -> list[Batch]:
+    def batches_of(self, step: int, plan: Plan, stage: Stage) -> list[Batch]:
         """The batches of a step."""
         first = step * plan.accumulate
-        return [self.batch_of(number, plan) for number in range(first, first + plan.accumulate)]
+        return [self.batch_of(number, plan, stage) for number in range(first, first + plan.accumulate)]
 
-    def batch_of(self, number: int, plan: Plan) -> Batch:
-        """A batch by its number."""
-        rows = rows_of(number, len(self.data), batch_size=plan.batch_size, seed=plan.seed)
+    def batch_of(self, number: int, plan: Plan, stage: Stage | None = None) -> Batch:
+        """A batch by its number in the run."""
+        stage = stage or plan.stage(number // plan.accumulate)
+        rows = rows_of(
+            number - stage.start * plan.accumulate,
+            len(self.data),
+            batch_size=stage.batch_size,
+            seed=plan.seed,
+            first=stage.order,
+        )
         return self.batch_with(rows, plan, draw=number)
 
     def batch_with(self, rows: Tensor, plan: Plan, *, draw: int) -> Batch:

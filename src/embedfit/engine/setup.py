@@ -13,7 +13,8 @@ import torch
 from embedfit.data.batches import rows_of
 from embedfit.data.examples import Examples, examples
 from embedfit.engine.bring import guide_for, negatives_for
-from embedfit.engine.defaults import FAMILIES, Chosen, FamilyName, choose, family_of, kind_for
+from embedfit.engine.curriculum import Stage, staged
+from embedfit.engine.defaults import FAMILIES, Chosen, Family, FamilyName, choose, family_of, kind_for
 from embedfit.engine.device import device_for, memory_for, precision_for, threads_for
 from embedfit.engine.exchange import share
 from embedfit.engine.objective import OBJECTIVES, levels, make_loss
@@ -21,9 +22,9 @@ from embedfit.engine.plan import Material
 from embedfit.engine.step import Objective
 from embedfit.errors import RecipeError
 from embedfit.optim import Group, groups
-from embedfit.pairs import Pairs
+from embedfit.pairs import Kind, Pairs
 from embedfit.probes.floor import cosent_chance, cosent_floor
-from embedfit.recipe import LossSection, Recipe
+from embedfit.recipe import LossSection, Recipe, patch
 from embedfit.scores import Known
 from embedfit.team import team_of_this_process
 from embedfit.towers import Ngram, Prototypes, Recurrent, Static, Tower, TwoTower, build, cached_tokens, load
@@ -41,6 +42,7 @@ class Setup:
         groups: optimiser groups.
         chosen: what "auto" became.
         facts: of the model and the loss.
+        stages: of the run.
     """
 
     recipe: Recipe
@@ -49,6 +51,7 @@ class Setup:
     groups: list[Group]
     chosen: Chosen
     facts: Mapping[str, Any]
+    stages: tuple[Stage, ...] = ()
 
 
 def prepare(train_pairs: Pairs, recipe: Recipe, towers: TwoTower | None = None) -> Setup:
@@ -90,6 +93,12 @@ def prepare(train_pairs: Pairs, recipe: Recipe, towers: TwoTower | None = None) 
     # a document that only its own query meets has no second direction
     symmetric = not data.catalogue and recipe.negatives.meet == "batch"
     loss = make_loss(chosen.asked, symmetric=symmetric).to(device)
+    stages = _stages(recipe, data, train_pairs.kind, FAMILIES[family_name], chosen, symmetric=symmetric)
+    for stage in stages:
+        if stage.loss is not None:
+            stage.loss.to(device)
+    if stages[-1].until != chosen.steps:
+        chosen = choose(recipe, data, train_pairs.kind, FAMILIES[family_name], steps=stages[-1].until)
     known = None if data.target is not None else Known(*_known(data))
     negatives = negatives_for(
         recipe, data, known, batch_size=chosen.batch_size, steps_per_epoch=chosen.steps_per_epoch, team=team
@@ -105,7 +114,8 @@ def prepare(train_pairs: Pairs, recipe: Recipe, towers: TwoTower | None = None) 
         team=team,
     )
     _check_rates(recipe, towers)
-    parts = {"query": towers.query, "document": towers.document, "loss": loss}
+    learned = {f"loss of stage {i}": stage.loss for i, stage in enumerate(stages) if stage.loss is not None}
+    parts = {"query": towers.query, "document": towers.document, "loss": loss, **learned}
     scales: dict[str, float] = {str(name): rate for name, rate in recipe.optim.rates.items()}
     if data.catalogue:
         scales["document"] = scales.get("document", 1.0) * chosen.prototype_scale
@@ -124,6 +134,7 @@ def prepare(train_pairs: Pairs, recipe: Recipe, towers: TwoTower | None = None) 
         material=material,
         groups=made,
         chosen=chosen,
+        stages=stages,
         facts={
             **chosen.facts(),
             **_loss_facts(chosen, data, brought=recipe.negatives.kind != "in_batch" or material.alone),
@@ -191,6 +202,28 @@ def _check_towers(recipe: Recipe, towers: TwoTower | None, data: Examples) -> No
             "class prototypes take the place of a document tower, and a second tower was asked for",
             hint='leave model.shared at true, or set loss.kind = "infonce"',
         )
+
+
+def _stages(
+    recipe: Recipe, data: Examples, kind: Kind, family: Family, chosen: Chosen, *, symmetric: bool
+) -> tuple[Stage, ...]:
+    """The stages of the run, with the losses they ask for."""
+
+    def loss_of(changes: Mapping[str, Any]) -> Loss:
+        changed = patch(recipe, {f"loss.{name}": value for name, value in changes.items()})
+        settled = choose(changed, data, kind, family)
+        _check_loss(settled.loss, changed.loss, data)
+        return make_loss(settled.asked, symmetric=symmetric)
+
+    return staged(
+        recipe.curriculum.stages,
+        length=recipe.optim.length,
+        steps=chosen.steps,
+        batch_size=chosen.batch_size,
+        accumulate=recipe.optim.accumulate,
+        examples=len(data),
+        loss_of=loss_of,
+    )
 
 
 def _check_rates(recipe: Recipe, towers: TwoTower) -> None:

@@ -101,6 +101,8 @@ class Optimiser:
                     if parameter.grad.is_sparse:
                         parameter.grad = parameter.grad.coalesce()
                     gradients.append(parameter.grad.values() if parameter.grad.is_sparse else parameter.grad)
+        if not gradients:
+            return 0.0
         norm = torch.nn.utils.get_total_norm(gradients)
         torch._foreach_mul_(gradients, torch.clamp(longest / (norm + 1e-6), max=1.0))
         return norm.item()

@@ -5,7 +5,7 @@ writes the comments, `--set key=value` checks its keys, and a prescription of th
 """
 
 from embedfit.recipe.duration import Duration
-from embedfit.recipe.sections import Auto, LossSection, Recipe
+from embedfit.recipe.sections import Auto, LossSection, Recipe, StageSection
 from embedfit.recipe.table import build, describe, from_toml, keys, parse_change, patch, to_toml
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Duration",
     "LossSection",
     "Recipe",
+    "StageSection",
     "build",
     "describe",
     "from_toml",

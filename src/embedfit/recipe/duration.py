@@ -43,11 +43,16 @@ class Duration:
         return text
 
     @staticmethod
-    def steps(text: str, *, steps_per_epoch: int, batch_size: int, total: int | None = None) -> int:
-        """How many optimiser steps a duration is."""
+    def parts(text: str) -> tuple[float, str]:
+        """The amount, and its unit: step, epoch, example or %."""
         match = _DURATION.match(text)
         assert match is not None, "durations are checked when the recipe is built"
-        amount, unit = float(match[1]), match[2].rstrip("s")
+        return float(match[1]), match[2].rstrip("s")
+
+    @staticmethod
+    def steps(text: str, *, steps_per_epoch: int, batch_size: int, total: int | None = None) -> int:
+        """How many optimiser steps a duration is."""
+        amount, unit = Duration.parts(text)
         if unit == "%":
             assert total is not None, "a share needs a whole"
             return round(amount / 100 * total)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = [
     "Auto",
+    "CurriculumSection",
     "DataSection",
     "LossSection",
     "ModelSection",
@@ -12,9 +13,10 @@ __all__ = [
     "Recipe",
     "RunSection",
     "Section",
+    "StageSection",
 ]
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -178,6 +180,27 @@ class OptimSection(Section):
     seed: int = Field(0, description="initialisation, order of the rows, dropout")
 
 
+class StageSection(Section):
+    """Part of a run: until when, and what differs from the rest of the recipe."""
+
+    until: SomeText = Field(description="counted from the beginning of the run")
+    batch_size: Count | None = Field(None, description="queries in one step")
+    rate: float = Field(1.0, ge=0, description="times the learning rate of the schedule")
+    rates: Rates = Field({}, description="times that by tower, place or loss; 0: held where it is")
+    loss: dict[str, Any] = Field({}, description="settings of [loss] that differ")
+
+
+class CurriculumSection(Section):
+    """Stages, one after the other; what follows the last goes by the rest of the recipe."""
+
+    stages: tuple[StageSection, ...] = Field(
+        (), description='for example [{ until = "30%", batch_size = 32, loss = { kind = "infonce" } }]'
+    )
+    guard: bool | Auto = Field(
+        "auto", description="go back when embeddings collapse; auto: with stages, hinge and triplet losses"
+    )
+
+
 class RunSection(Section):
     """Housekeeping."""
 
@@ -203,4 +226,5 @@ class Recipe(Section):
     loss: LossSection = LossSection()
     negatives: NegativesSection = NegativesSection()
     optim: OptimSection = OptimSection()
+    curriculum: CurriculumSection = CurriculumSection()
     run: RunSection = RunSection()

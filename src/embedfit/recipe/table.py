@@ -108,18 +108,27 @@ def to_toml(recipe: Recipe, *, comments: bool = False) -> str:
         table = tomlkit.table()
         if comments and kind.__doc__:
             table.comment(kind.__doc__.rstrip("."))
-        values = getattr(recipe, section).model_dump(mode="json")
+        values = getattr(recipe, section).model_dump(mode="json", exclude_none=True)
         for name, field in kind.model_fields.items():
-            value: Any = values[name]
-            if isinstance(value, dict):
-                inline = tomlkit.inline_table()
-                inline.update(value)
-                value = inline
-            table.add(name, value)
+            table.add(name, _inline(values[name]))
             if comments and field.description:
                 table.value.item(name).comment(field.description)  # type: ignore[union-attr]
         document.add(section, table)
     return tomlkit.dumps(document)
+
+
+def _inline(value: Any) -> Any:
+    """A value on one line: tables in braces, also those in a list."""
+    if isinstance(value, dict):
+        table = tomlkit.inline_table()
+        table.update({name: _inline(inner) for name, inner in value.items()})
+        return table
+    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        array = tomlkit.array()
+        for item in value:
+            array.append(_inline(item))
+        return array
+    return value
 
 
 def describe(key: str) -> str:
