@@ -8,10 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from embedfit import integrations
     from embedfit.api import TrainedRun, diagnose, fit, load, load_run, measure
     from embedfit.data import read, split
     from embedfit.data.audit import audit
     from embedfit.data.demo import demo
+    from embedfit.doctor import Doctor, investigate
     from embedfit.errors import EmbedfitError
     from embedfit.evaluate.compare import compare
     from embedfit.pairs import Pairs
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Doctor",
     "EmbedfitError",
     "Pairs",
     "Recipe",
@@ -31,6 +34,8 @@ __all__ = [
     "demo",
     "diagnose",
     "fit",
+    "integrations",
+    "investigate",
     "load",
     "load_run",
     "measure",
@@ -39,6 +44,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "Doctor": "embedfit.doctor",
     "EmbedfitError": "embedfit.errors",
     "Pairs": "embedfit.pairs",
     "Recipe": "embedfit.recipe",
@@ -49,6 +55,7 @@ _HOME = {
     "demo": "embedfit.data.demo",
     "diagnose": "embedfit.api",
     "fit": "embedfit.api",
+    "investigate": "embedfit.doctor",
     "load": "embedfit.api",
     "load_run": "embedfit.api",
     "measure": "embedfit.api",
@@ -58,6 +65,10 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "integrations":
+        from importlib import import_module
+
+        return import_module("embedfit.integrations")
     if name not in _HOME:
         raise AttributeError(f"module 'embedfit' has no attribute '{name}'")
     from importlib import import_module

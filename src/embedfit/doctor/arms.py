@@ -62,7 +62,7 @@ class Trial:
 
     Attributes:
         metric: at the end.
-        start: before the first step.
+        start: before the first step, of the author's program.
         course: (step, metric) along the way.
         losses: of every step, as the arm's loss gives them.
         seconds: it took.
@@ -72,6 +72,7 @@ class Trial:
         rates: learning rate of every step of the author's optimiser.
         rank: effective rank of the embeddings of the rows held back, at the end.
         step_seconds: median time of a step.
+        noise: share of the rows held back that belong to no relation, see `Gauge.noise`.
     """
 
     metric: float
@@ -85,6 +86,7 @@ class Trial:
     rates: tuple[float, ...] = ()
     rank: float = float("nan")
     step_seconds: float = 0.0
+    noise: float = float("nan")
 
 
 def train(
@@ -109,7 +111,9 @@ def train(
         dropout="regularisation" not in arm.author, half="precision" not in arm.author,
         modes="mode" not in arm.author, graph="graph" not in arm.author,
     )  # fmt: skip
-    start, probe_start = gauge.of(program), gauge.probe(program)
+    start = probe_start = float("nan")
+    if arm.name == WATCHED:
+        start, probe_start = gauge.of(program), gauge.probe(program)
     update = _update(program, arm, steps, rate)
     losses: list[float] = []
     rates: list[float] = []
@@ -136,12 +140,14 @@ def train(
             if arm.name == WATCHED and done in (steps // 2, 3 * steps // 4):
                 course.append((done, _outside(substitutes, program.model, gauge, program)))
                 clock.append(time.perf_counter())
-    metric = gauge.of(program)
+    probe, rank = gauge.probe_and_rank(program)
+    metric = gauge.of(program) if gauge.has_metric else probe
     course.append((len(losses), metric))
     return Trial(
-        metric=metric, probe=gauge.probe(program), start=start, probe_start=probe_start, course=tuple(course),
-        losses=tuple(losses), seconds=time.perf_counter() - began, broken=broken, rates=tuple(rates),
-        rank=gauge.rank(program), step_seconds=median(b - a for a, b in pairwise(clock)) if len(clock) > 1 else 0.0,
+        metric=metric, probe=probe, start=start, probe_start=probe_start, course=tuple(course), losses=tuple(losses),
+        seconds=time.perf_counter() - began, broken=broken, rates=tuple(rates), rank=rank,
+        noise=gauge.noise(program),
+        step_seconds=median(b - a for a, b in pairwise(clock)) if len(clock) > 1 else 0.0,
     )  # fmt: skip
 
 

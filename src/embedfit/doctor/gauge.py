@@ -41,18 +41,32 @@ class Gauge:
             return value
         return self.probe(program)
 
-    def probe(self, program: Program) -> float:
-        """Mean reciprocal rank on the rows held back; NaN where none could be."""
+    def noise(self, program: Program) -> float:
+        """Share of the rows held back that belong to no relation: four times those in the worst quarter of the ranks.
+
+        Ranks of rows that the model knows nothing of are spread evenly; those of the others gather at the top. NaN where
+        the model does not find the better half of the rows.
+        """
         if self.material.probe is None:
             return float("nan")
         query, document = embedded(program, self.material.probe, self.material.size)
-        return float(reciprocal_ranks(query, document).mean())
-
-    def rank(self, program: Program) -> float:
-        """Effective rank of the embeddings of the rows held back, the lower of both sides."""
-        if self.material.probe is None:
+        ranks = reciprocal_ranks(query, document).reciprocal()
+        n = len(ranks)
+        if ranks.quantile(0.3) > max(2.0, 0.02 * n):
             return float("nan")
-        return min(rank_share(side.nan_to_num()) for side in embedded(program, self.material.probe, self.material.size))
+        return float((ranks > 0.75 * n).float().mean()) * 4
+
+    def probe(self, program: Program) -> float:
+        """Mean reciprocal rank on the rows held back; NaN where none could be."""
+        return self.probe_and_rank(program)[0]
+
+    def probe_and_rank(self, program: Program) -> tuple[float, float]:
+        """The same, and the effective rank of those embeddings, the lower of both sides."""
+        if self.material.probe is None:
+            return float("nan"), float("nan")
+        query, document = embedded(program, self.material.probe, self.material.size)
+        rank = min(rank_share(side.nan_to_num()) for side in (query, document))
+        return float(reciprocal_ranks(query, document).mean()), rank
 
 
 def embedded(program: Program, rows: Table, size: int) -> tuple[Float[Tensor, "n e"], Float[Tensor, "n e"]]:

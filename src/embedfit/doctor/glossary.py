@@ -84,6 +84,9 @@ GLOSSARY: Mapping[str, str] = {
     "pairing.lag": "shift of the rows that fits best",
     "pairing.lag_z": "pair z at that shift",
     "pairing.batch_z": "pair z of the means over batches",
+    "pairing.noise": "share of the rows held back that belong to no relation",
+    "rows.seen": "rows of the batches looked at",
+    "rows.distinct_documents": "distinct documents among them",
     "evaluation.apart": "difference of two calls of the author's metric",
     # experiments on a program
     "experiment.chance": "chance level of the rank metric on the rows held back",

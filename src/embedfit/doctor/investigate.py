@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from embedfit.doctor.battery import BREAKS, SLOWS, experiment
-from embedfit.doctor.catalogue import CHECKS, select
+from embedfit.doctor.catalogue import CHECKS
 from embedfit.doctor.check import Effect, Finding, Outcome, Prescription
 from embedfit.doctor.diagnosis import Cost, Diagnosis, Verdict
 from embedfit.doctor.examine import examine
@@ -24,6 +24,8 @@ from embedfit.run import History, Run
 PART = {check.code: check.part for check in CHECKS}
 GENERIC = {"LOS011", "OPT010", "MOD006", "DAT007", "MOD007", "NUM003", "MOD008", "NEG002", "MOD005"}
 """Findings that name a part and no cause; one that names the cause takes their place."""
+RATES = {"OPT011", "OPT012", "OPT007", "OPT008", "OPT009"}
+"""Findings on how fast the author's optimiser goes, which a longer run may make up for."""
 
 
 def investigate(build: Build, budget: str | float = "60s") -> Diagnosis:
@@ -50,7 +52,7 @@ def investigate(build: Build, budget: str | float = "60s") -> Diagnosis:
         material = gather(program)
     facts = look(build, material)
     lab = Lab.open(build, material, seconds, began)
-    facts |= experiment(lab, facts)
+    facts |= experiment(lab, facts, suspects(facts))
     control = lab.trials[CONTROL, 0]
     history = History()
     for step, (loss, rate) in enumerate(zip(control.losses, control.rates, strict=False), 1):
@@ -60,6 +62,12 @@ def investigate(build: Build, budget: str | float = "60s") -> Diagnosis:
     verdict, why = summed_up(findings, facts)
     cost = Cost(seconds=time.perf_counter() - began, steps=lab.taken)
     return Diagnosis(verdict=verdict, why=why, cost=cost, findings=tuple(findings))
+
+
+def suspects(facts: Mapping[str, Any]) -> set[str]:
+    """Parts that the facts alone speak against."""
+    run = Run(facts={k: v for k, v in facts.items() if v is not None})
+    return {PART[f.code] for f in (examine(check, run) for check in CHECKS) if f.outcome in _BAD}
 
 
 def settled(findings: Iterable[Finding], facts: Mapping[str, Any]) -> list[Finding]:
@@ -80,6 +88,9 @@ def _judged(finding: Finding, facts: Mapping[str, Any], suspected: set[str]) -> 
         return finding
     if part == "towers":
         return _towers(finding, facts)
+    if relative is None and facts["experiment.control.relative"] > -SLOWS:
+        words = f"{finding.symptom}; harmless here, the program as a whole keeps up with the reference"
+        return dataclasses.replace(finding, outcome=Outcome.CLEAR, confirmed=False, symptom=words)
     if relative is None:
         return finding
     effect = Effect(relative=relative, low=facts[f"experiment.{part}.low"], high=facts[f"experiment.{part}.high"])
@@ -88,13 +99,25 @@ def _judged(finding: Finding, facts: Mapping[str, Any], suspected: set[str]) -> 
             return dataclasses.replace(
                 finding, outcome=Outcome.CLEAR, symptom=f"{finding.symptom}; its cause is named by another check"
             )
-        return dataclasses.replace(finding, prescription=_tried(finding, facts), effect=effect)
+        outcome = Outcome.ISSUE if _breaks(relative, facts) else Outcome.WATCH
+        return dataclasses.replace(finding, outcome=outcome, prescription=_tried(finding, facts), effect=effect)
     if relative <= -SLOWS:
+        certain = finding.outcome is Outcome.ISSUE and finding.code not in RATES
+        outcome = Outcome.ISSUE if certain or _breaks(relative, facts) else Outcome.WATCH
         return dataclasses.replace(
-            finding, outcome=Outcome.ISSUE, effect=effect, confirmed=True, prescription=_tried(finding, facts)
+            finding, outcome=outcome, effect=effect, confirmed=True, prescription=_tried(finding, facts)
         )
     return dataclasses.replace(finding, outcome=Outcome.CLEAR, effect=effect, confirmed=False,
                                symptom=f"{finding.symptom}; harmless here ({relative:+.0%})")  # fmt: skip
+
+
+def _breaks(relative: float, facts: Mapping[str, Any]) -> bool:
+    """Whether an effect is large enough to convict without a fact; what is only slow at first does not count."""
+    if facts.get("experiment.whole", True):
+        return relative <= -BREAKS
+    full = facts.get("experiment.author_in_full")
+    at_the_end = relative if full is None else full / max(1e-9, facts["experiment.reference"]) - 1
+    return max(relative, at_the_end) <= -BREAKS
 
 
 def _towers(finding: Finding, facts: Mapping[str, Any]) -> Finding:
@@ -134,12 +157,13 @@ def summed_up(findings: list[Finding], facts: Mapping[str, Any]) -> tuple[Verdic
     compared = f"{author:.3f} after {facts['experiment.steps']} steps, the trusted recipe {reference:.3f}"
     if issues:
         return "ill", f"{issues[0].symptom} ({compared})"
+    if facts.get("experiment.arrives"):
+        full = facts["experiment.author_in_full"]
+        return "healthy", f"{compared}; slower at first, but in all its steps it reaches {full:.3f}: keep going"
     if facts["experiment.control.relative"] > -BREAKS:
         if reference < 3 * facts["experiment.chance"] and not facts.get("experiment.own_metric"):
-            return (
-                "cannot-tell",
-                f"neither the program nor the reference learned anything in {facts['experiment.steps']} steps: I need a larger budget",
-            )
+            steps = facts["experiment.steps"]
+            return "cannot-tell", f"neither program nor reference learned anything in {steps} steps: I need more time"
         return "healthy", f"{compared}; keep going"
     return "cannot-tell", f"{compared}, and no part of it alone explains that: I need a larger budget"
 

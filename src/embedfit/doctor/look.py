@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-__all__ = ["look"]
+__all__ = ["look", "loss_facts", "optimiser_facts"]
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from embedfit.doctor.gauge import embedded
 from embedfit.doctor.material import Material, stepped
@@ -21,7 +22,7 @@ from embedfit.probes.pairing import crowding, features, relation
 from embedfit.probes.rows import distinct, table
 from embedfit.probes.state import fingerprint, same_random_numbers
 from embedfit.probes.step import coupled_rows, watch_update
-from embedfit.probes.trace import DROPOUT, Anatomy, Listener, anatomy
+from embedfit.probes.trace import DROPOUT, Anatomy, Call, Listener, anatomy
 
 Facts = dict[str, Any]
 
@@ -30,7 +31,7 @@ def look(build: Build, material: Material) -> Facts:
     """Facts about a program: its loss taken apart, two updates watched, its rows compared, its metric tried."""
     with same_random_numbers(0):
         program = build(seed=0)
-        facts = {**of_optimiser(program), **of_rows(material)}
+        facts = {**optimiser_facts(program.model, program.optimizer), **of_rows(material)}
         with contextlib.suppress(RuntimeError):
             facts |= of_geometry(program, material)
         facts |= of_metric(program)
@@ -38,17 +39,23 @@ def look(build: Build, material: Material) -> Facts:
     return facts
 
 
-def of_optimiser(program: Program) -> Facts:
-    """What the optimiser knows of the parameters."""
-    named = list(program.model.named_parameters())
-    known = [p for group in program.optimizer.param_groups for p in group["params"]]
+def optimiser_facts(model: nn.Module, optimizer: Optimizer, meant: Callable[[str], bool] = lambda name: False) -> Facts:
+    """What the optimiser knows of the parameters.
+
+    Args:
+        model: of the parameters.
+        optimizer: that should hold them.
+        meant: whether a parameter of this name is meant to stand still.
+    """
+    named = list(model.named_parameters())
+    known = [p for group in optimizer.param_groups for p in group["params"]]
     ids = {id(p) for p in known}
-    forgotten = [name for name, p in named if p.requires_grad and id(p) not in ids]
-    frozen = [name for name, p in named if not p.requires_grad and p.is_floating_point()]
+    forgotten = [name for name, p in named if p.requires_grad and id(p) not in ids and not meant(name)]
+    frozen = [name for name, p in named if not p.requires_grad and p.is_floating_point() and not meant(name)]
     total = sum(p.numel() for _, p in named) or 1
     size = {name: p.numel() for name, p in named}
     own = {id(p) for _, p in named}
-    groups = program.optimizer.param_groups
+    groups = optimizer.param_groups
     single = [g for g in groups if any(p.numel() == 1 for p in g["params"])]
     return {
         "model.parameters": total,
@@ -57,13 +64,11 @@ def of_optimiser(program: Program) -> Facts:
         "parameters.frozen": sum(size[n] for n in frozen) / total,
         "parameters.frozen_names": frozen[:8],
         "parameters.foreign": sum(id(p) not in own for p in known),
-        "optimiser.name": type(program.optimizer).__name__,
+        "optimiser.name": type(optimizer).__name__,
         "optimiser.rate": max(float(g["lr"]) for g in groups),
         "optimiser.decay": max(float(g.get("weight_decay", 0.0)) for g in groups),
         "optimiser.decays_scale": any(float(g.get("weight_decay", 0.0)) > 0 for g in single),
-        "dropout.rate": max(
-            [m.p for m in program.model.modules() if isinstance(m, nn.modules.dropout._DropoutNd)] or [0.0]
-        ),
+        "dropout.rate": max([m.p for m in model.modules() if isinstance(m, nn.modules.dropout._DropoutNd)] or [0.0]),
     }
 
 
@@ -81,24 +86,35 @@ def of_steps(program: Program, material: Material) -> Facts:
         out = program.train_step(material.batches[0])
     for hook in hooks:
         hook.remove()
-    loss, query, document = out["loss"], out["query"], out["document"]
-    found = anatomy(listener.calls, query, document)
-    facts = _of_loss(found) | {
+    loss = out["loss"]
+    facts = loss_facts(listener.calls, out["query"], out["document"], loss)
+    facts["mode.evaluating"] = sum(not training for _, training in modes) / len(modes) if modes else 0.0
+    if loss.requires_grad and bool(torch.isfinite(loss)):
+        facts |= _of_updates(program, material, loss)
+    return facts
+
+
+def loss_facts(calls: Sequence[Call], query: Tensor, document: Tensor, loss: Tensor) -> Facts:
+    """What one traced step says of its loss.
+
+    Args:
+        calls: that were heard.
+        query: embeddings [n, e].
+        document: embeddings [m, e].
+        loss: of the step; with its graph, or after backward, which leaves some facts unknown.
+    """
+    return _of_loss(anatomy(calls, query, document)) | {
         "trace.negatives": coupled_rows(loss, query, document),
         "trace.loss": float(loss.detach()),
-        "mode.evaluating": sum(not training for _, training in modes) / len(modes) if modes else 0.0,
         "mode.gradient": bool(loss.requires_grad),
         "mode.query_gradient": bool(query.requires_grad),
         "mode.document_gradient": bool(document.requires_grad),
-        "dropout.called": any(c.name in DROPOUT for c in listener.calls),
-        "precision.halved": any(_is_half(c) for c in listener.calls) or query.dtype in (torch.float16, torch.bfloat16),
+        "dropout.called": any(c.name in DROPOUT for c in calls),
+        "precision.halved": any(map(_is_half, calls)) or query.dtype in (torch.float16, torch.bfloat16),
         "trace.rows": len(query),
         "trace.documents": len(document),
         "model.dimension": query.shape[-1],
     }
-    if loss.requires_grad and bool(torch.isfinite(loss)):
-        facts |= _of_updates(program, material, loss)
-    return facts
 
 
 def _of_updates(program: Program, material: Material, loss: Tensor) -> Facts:

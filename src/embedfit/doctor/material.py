@@ -1,11 +1,12 @@
-"""What a program trains on, taken apart: its batches as rows, which columns feed which side, rows held back as a probe."""
+"""What a program trains on: its batches as rows, which columns feed which side, rows held back as a probe."""
 
 from __future__ import annotations
 
-__all__ = ["Material", "gather", "sides", "stepped"]
+__all__ = ["Material", "evaluating", "gather", "sides", "stepped"]
 
+import contextlib
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from embedfit.doctor.program import Evaluates, Program
+from embedfit.doctor.substitute import Substitutes
 from embedfit.probes.rows import Table, distinct, joined, keys, table
 from embedfit.probes.state import same_random_numbers
 
@@ -104,51 +106,39 @@ def stepped(program: Program, batch: Any, *, gradient: bool = False, training: b
         gradient: keep the graph.
         training: leave the modes as they are; otherwise all modules evaluate.
     """
-    modes = [module.training for module in program.model.modules()]
-    with same_random_numbers(0), torch.set_grad_enabled(gradient):
-        try:
-            if not training:
-                program.model.eval()
+    if training:
+        with same_random_numbers(0), torch.set_grad_enabled(gradient):
             return program.train_step(batch)
+    with same_random_numbers(0), torch.set_grad_enabled(gradient), evaluating(program.model):
+        return program.train_step(batch)
+
+
+@contextlib.contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Inside, all modules evaluate and nothing is dropped, whatever mode a program chooses; then all is as before."""
+    modes = [module.training for module in model.modules()]
+    with Substitutes(dropout=True).into(model):
+        try:
+            nn.Module.eval(model)
+            model.__dict__["train"] = lambda mode=True: model
+            yield
         finally:
-            for module, mode in zip(program.model.modules(), modes, strict=True):
+            model.__dict__.pop("train", None)
+            for module, mode in zip(model.modules(), modes, strict=True):
                 module.training = mode
 
 
 def sides(program: Program, rows: Table) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Columns that the query embeddings depend on, and those of the documents: found by moving one at a time."""
-    with quiet(program.model):
-        before = stepped(program, rows.batch())
-        turned = [(i + 1) % rows.rows for i in range(rows.rows)]
-        found: dict[str, list[str]] = {"query": [], "document": []}
-        for name in rows.columns:
-            after = stepped(program, rows.take(turned, only=[name]).batch())
-            for side, columns in found.items():
-                if _moved(before[side], after[side]):
-                    columns.append(name)
+    before = stepped(program, rows.batch())
+    turned = [(i + 1) % rows.rows for i in range(rows.rows)]
+    found: dict[str, list[str]] = {"query": [], "document": []}
+    for name in rows.columns:
+        after = stepped(program, rows.take(turned, only=[name]).batch())
+        for side, columns in found.items():
+            if _moved(before[side], after[side]):
+                columns.append(name)
     return tuple(found["query"]), tuple(found["document"])
-
-
-class quiet:  # noqa: N801  (a context manager that reads like a word)
-    """Inside, dropout does nothing and running statistics stand still, whatever mode a program chooses."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self.model = model
-        self.kept: list[tuple[nn.Module, str, Any]] = []
-
-    def __enter__(self) -> None:
-        for module in self.model.modules():
-            for name in ("p", "momentum", "dropout"):
-                value = module.__dict__.get(name)
-                if isinstance(value, float) and (
-                    name != "momentum" or isinstance(module, nn.modules.batchnorm._BatchNorm)
-                ):
-                    self.kept.append((module, name, value))
-                    setattr(module, name, 0.0)
-
-    def __exit__(self, *error: object) -> None:
-        for module, name, value in self.kept:
-            setattr(module, name, value)
 
 
 def _rows(program: Program, batch: Any, size: int, position: int) -> int:

@@ -95,8 +95,7 @@ class _Reader(nn.Module):
         self.kind = _kind(column)
         if self.kind == "numbers":
             flat = _flat(column)
-            self.register_buffer("centre", flat.mean(0))
-            self.register_buffer("spread", flat.std(0).clamp(min=1e-6))
+            self.centre, self.spread = flat.mean(0), flat.std(0).clamp(min=1e-6)
             self.net: nn.Module = nn.Sequential(
                 nn.Linear(flat.shape[1], 2 * width), nn.ReLU(), nn.Linear(2 * width, width)
             )

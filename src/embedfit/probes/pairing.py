@@ -64,7 +64,7 @@ def relation(query: Sequence[Float[Tensor, "b f"]], document: Sequence[Float[Ten
     found = {}
     for lag in LAGS:
         moved = [d.roll(-lag, 0) for d in document]
-        found[lag] = _out_of_sample(torch.cat(query[:half]), torch.cat(moved[:half]), query[half:], moved[half:])
+        found[lag] = _out_of_sample(torch.cat(list(query[:half])), torch.cat(moved[:half]), query[half:], moved[half:])
     best = max(found, key=lambda lag: found[lag])
     means = [torch.stack([batch.mean(0) for batch in side]) for side in (query, document)]
     batch_z = _out_of_sample(means[0][:half], means[1][:half], [means[0][half:]], [means[1][half:]])

@@ -21,14 +21,7 @@ from torch.nn.functional import normalize
 from torch.overrides import TorchFunctionMode
 
 SOFTMAX = ("cross_entropy", "log_softmax", "softmax", "logsumexp", "exp")
-SIGMOID = (
-    "binary_cross_entropy_with_logits",
-    "logsigmoid",
-    "softplus",
-    "sigmoid",
-    "binary_cross_entropy",
-    "log_sigmoid",
-)
+SIGMOID = ("binary_cross_entropy_with_logits", "logsigmoid", "softplus")
 HINGE = ("relu", "clamp", "clamp_min", "relu_", "clamp_", "threshold", "maximum", "max")
 READY_MADE = ("triplet_margin_loss", "margin_ranking_loss", "cosine_embedding_loss", "hinge_embedding_loss",
               "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")  # fmt: skip
@@ -154,7 +147,6 @@ def anatomy(calls: Sequence[Call], query: Float[Tensor, "n e"], document: Float[
 def _call(name: str, args: Sequence[Any], given: Mapping[str, Any], result: Any) -> Call:
     tensors = [a for a in [*args, *given.values()] if isinstance(a, Tensor) and a.numel() <= LARGEST]
     plain = {k: v for k, v in given.items() if isinstance(v, int | float | str | bool)}
-    plain |= {f"arg{i}": a for i, a in enumerate(args) if isinstance(a, int | float | str | bool | torch.dtype)}
     out = result.detach() if isinstance(result, Tensor) and result.numel() <= LARGEST else None
     return Call(name=name, inputs=tuple(t.detach().clone() for t in tensors), options=plain, result=out)
 
@@ -185,7 +177,7 @@ def _explain(kind: str, call: Call, similarities: Mapping[str, Tensor], calls: S
     return replace(found, own_target=targets, smoothing=float(call.options.get("label_smoothing", 0.0)))
 
 
-def _fit(logits: Tensor, similarity: Tensor, kind: str) -> dict[str, float] | None:
+def _fit(logits: Tensor, similarity: Tensor, kind: str) -> dict[str, Any] | None:
     if not logits.is_floating_point() or logits.ndim != 2 or len(logits) < 2:
         return None
     values = logits.float()

@@ -4,45 +4,12 @@ from __future__ import annotations
 
 __all__ = [
     "CostlyDropout", "CostlyFreezing", "CostlyLoss", "CostlyMode", "CostlyOptimiser", "CostlyOrder", "CostlyPrecision",
-    "KnockIn", "UnmaskedNegatives",
+    "UnmaskedNegatives",
 ]  # fmt: skip
 
-from dataclasses import dataclass, replace
-from typing import ClassVar
+from dataclasses import dataclass
 
-from embedfit.doctor.check import Check, Effect, Finding, Outcome, Prescription, Statistic
-from embedfit.doctor.readings import find, number
-from embedfit.run import Run
-
-
-@dataclass(frozen=True)
-class KnockIn(Check):
-    """What all measured costs have in common."""
-
-    words: ClassVar[str]
-    cure: ClassVar[str]
-
-    share: float = 0.10
-    breaks: float = 0.25
-
-    def examine(self, run: Run) -> Finding:
-        """Compare the effect with both bands."""
-        relative, low, high = (number(run, f"experiment.{self.part}.{name}") for name in ("relative", "low", "high"))
-        statistic = Statistic(
-            name="change of the held-out metric",
-            value=relative,
-            limit=-self.share,
-            n=int(find(run, f"experiment.{self.part}.n") or 1),
-        )
-        symptom = f"the author's {self.words} changes the reference by {relative:+.0%} ({low:+.0%} to {high:+.0%})"
-        outcome = (
-            Outcome.CLEAR if relative > -self.share else Outcome.ISSUE if relative < -self.breaks else Outcome.WATCH
-        )
-        cures = (Prescription(why=self.cure),) if outcome is not Outcome.CLEAR else ()
-        found = self.finding(outcome, symptom, statistic, *cures)
-        return replace(
-            found, effect=Effect(relative=relative, low=low, high=high), confirmed=outcome is Outcome.ISSUE or None
-        )
+from embedfit.doctor.checks.knock_in import KnockIn
 
 
 @dataclass(frozen=True)
@@ -50,9 +17,9 @@ class CostlyLoss(KnockIn):
     """The loss teaches the towers less than the reference loss does.
 
     ## What it measures
-    The reference recipe with the author's loss against the reference alone, on held-out rows, from the same initial
-    weights, batches and random numbers. A loss of more than {share:.0%} of the metric is worth a look, more than
-    {breaks:.0%} is a fault.
+    The reference recipe with the author's loss
+    against the reference alone, on held-out rows, from the same initial weights, batches and random numbers. A loss of
+    more than {share:.0%} of the metric is worth a look, more than {breaks:.0%} is a fault.
 
     ## Why it hurts
     Objectives differ in what they ask for. A loss that asks for something else than the order of documents, or that
@@ -83,9 +50,9 @@ class CostlyOptimiser(KnockIn):
     """The author's update learns less in as many steps than the reference's.
 
     ## What it measures
-    The reference recipe with the author's update (optimiser, rate, schedule, clipping) against the reference alone, on held-out rows, from the same initial
-    weights, batches and random numbers. A loss of more than {share:.0%} of the metric is worth a look, more than
-    {breaks:.0%} is a fault.
+    The reference recipe with the author's update (optimiser, rate, schedule, clipping)
+    against the reference alone, on held-out rows, from the same initial weights, batches and random numbers. A loss of
+    more than {share:.0%} of the metric is worth a look, more than {breaks:.0%} is a fault.
 
     ## Why it hurts
     A learning rate far off, a schedule for another number of steps, a clip or a decay that undoes each step: the
@@ -115,9 +82,9 @@ class CostlyFreezing(KnockIn):
     """Training only the parameters that the author trains costs quality.
 
     ## What it measures
-    The reference recipe with the author's choice of trained parameters against the reference alone, on held-out rows, from the same initial
-    weights, batches and random numbers. A loss of more than {share:.0%} of the metric is worth a look, more than
-    {breaks:.0%} is a fault.
+    The reference recipe with the author's choice of trained parameters
+    against the reference alone, on held-out rows, from the same initial weights, batches and random numbers. A loss of
+    more than {share:.0%} of the metric is worth a look, more than {breaks:.0%} is a fault.
 
     ## Why it hurts
     What stands still cannot adapt to what moves.
@@ -146,9 +113,9 @@ class CostlyOrder(KnockIn):
     """The order in which rows come costs quality.
 
     ## What it measures
-    The reference recipe with the author's order of rows against the reference alone, on held-out rows, from the same initial
-    weights, batches and random numbers. A loss of more than {share:.0%} of the metric is worth a look, more than
-    {breaks:.0%} is a fault.
+    The reference recipe with the author's order of rows
+    against the reference alone, on held-out rows, from the same initial weights, batches and random numbers. A loss of
+    more than {share:.0%} of the metric is worth a look, more than {breaks:.0%} is a fault.
 
     ## Why it hurts
     Rows of one class or topic in a batch make negatives of one kind, or false ones; what one stretch of the data
@@ -179,9 +146,9 @@ class CostlyDropout(KnockIn):
     """Dropout takes more than it gives.
 
     ## What it measures
-    The reference recipe with the author's dropout against the reference alone, on held-out rows, from the same initial
-    weights, batches and random numbers. A loss of more than {share:.0%} of the metric is worth a look, more than
-    {breaks:.0%} is a fault.
+    The reference recipe with the author's dropout
+    against the reference alone, on held-out rows, from the same initial weights, batches and random numbers. A loss of
+    more than {share:.0%} of the metric is worth a look, more than {breaks:.0%} is a fault.
 
     ## Why it hurts
     What is dropped cannot be learned; at high rates two passes of the same row hardly resemble each other.
@@ -210,9 +177,9 @@ class CostlyPrecision(KnockIn):
     """Sixteen bits cost quality.
 
     ## What it measures
-    The reference recipe with the author's number format against the reference alone, on held-out rows, from the same initial
-    weights, batches and random numbers. A loss of more than {share:.0%} of the metric is worth a look, more than
-    {breaks:.0%} is a fault.
+    The reference recipe with the author's number format
+    against the reference alone, on held-out rows, from the same initial weights, batches and random numbers. A loss of
+    more than {share:.0%} of the metric is worth a look, more than {breaks:.0%} is a fault.
 
     ## Why it hurts
     Cosines that differ by less than 1/256 are equal in bfloat16, gradients below 6e-8 are zero in float16.
@@ -241,9 +208,9 @@ class CostlyMode(KnockIn):
     """The modes of the author's modules cost quality.
 
     ## What it measures
-    The reference recipe with the author's modes against the reference alone, on held-out rows, from the same initial
-    weights, batches and random numbers. A loss of more than {share:.0%} of the metric is worth a look, more than
-    {breaks:.0%} is a fault.
+    The reference recipe with the author's modes
+    against the reference alone, on held-out rows, from the same initial weights, batches and random numbers. A loss of
+    more than {share:.0%} of the metric is worth a look, more than {breaks:.0%} is a fault.
 
     ## Why it hurts
     Layers that evaluate while they train normalise by statistics that never move.
@@ -272,9 +239,9 @@ class UnmaskedNegatives(KnockIn):
     """Documents that equal the positive count as negatives.
 
     ## What it measures
-    The reference recipe with the author's treatment of equal documents as negatives against the reference alone, on held-out rows, from the same initial
-    weights, batches and random numbers. A loss of more than {share:.0%} of the metric is worth a look, more than
-    {breaks:.0%} is a fault.
+    The reference recipe with the author's treatment of equal documents as negatives
+    against the reference alone, on held-out rows, from the same initial weights, batches and random numbers. A loss of
+    more than {share:.0%} of the metric is worth a look, more than {breaks:.0%} is a fault.
 
     ## Why it hurts
     The loss pushes a query away from its own document wherever that occurs twice in a batch.

@@ -43,6 +43,7 @@ class UnreachableLoss(Check):
     name = "unreachable-loss"
     component = "loss"
     needs = ("loss.floor", "loss.chance")
+    part = "loss"
 
     share: float = 0.05
     broken: float = 0.25
@@ -105,6 +106,7 @@ class LossAtChance(Check):
     name = "loss-at-chance"
     component = "loss"
     needs = ("loss", "loss.floor", "loss.chance", "in_batch/recall@1")
+    part = "loss"
 
     position: float = 0.9
     recall: float = 0.05
@@ -165,6 +167,7 @@ class PinnedLoss(Check):
     name = "pinned-loss"
     component = "loss"
     needs = ("loss", "query/mean_direction", "positive/mean", "negative/mean")
+    part = "loss"
 
     window: int = 20
     near: float = 0.02

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["BlindMetric", "UnsteadyMetric"]
+__all__ = ["BlindMetric", "NarrowData", "UnsteadyMetric"]
 
 from dataclasses import dataclass
 
@@ -59,7 +59,9 @@ class BlindMetric(Check):
             limit=self.blind,
             n=int(find(run, "experiment.rows") or 0),
         )
-        symptom = f"held-back rows rise from {first:.2f} to {last:.2f} while the author's metric goes from {start:.3g} to {end:.3g}"
+        symptom = (
+            f"held-back rows rise from {first:.2f} to {last:.2f}, the author's metric from {start:.3g} to {end:.3g}"
+        )
         if seen < self.seeing or not 0 <= start <= 1:
             raise NotApplicableError("the reference did not learn enough to judge the metric")
         if gone > self.blind:
@@ -107,3 +109,52 @@ class UnsteadyMetric(Check):
             statistic,
             Prescription(why="call model.eval(), and evaluate the same rows every time"),
         )
+
+
+@dataclass(frozen=True)
+class NarrowData(Check):
+    """The training rows hold few different documents, and what is learned from them does not carry over.
+
+    ## What it measures
+    The rank metric of the reference on rows of the training data that were held back, less the author's held-out
+    metric, where the documents of the rows are fewer than {few:.0%} of them. Above {gap} it is a fault.
+
+    ## Why it hurts
+    The model learns to tell these documents apart and nothing about others.
+
+    ## What to do
+    More different documents; or, if the held-out ones are meant to be the same, look at how they were made.
+
+    ## How to confirm
+    Train on half of the documents: the held-out metric falls further.
+
+    ## References
+    - Musgrave, Belongie and Lim 2020, A metric learning reality check, https://arxiv.org/abs/2003.08505
+    """
+
+    code = "DAT008"
+    name = "narrow-data"
+    component = "data"
+    needs = (
+        "experiment.probe",
+        "experiment.reference",
+        "experiment.own_metric",
+        "rows.distinct_documents",
+        "rows.seen",
+    )
+
+    few: float = 0.05
+    gap: float = 0.4
+
+    def examine(self, run: Run) -> Finding:
+        """Compare both metrics."""
+        documents, rows = number(run, "rows.distinct_documents"), number(run, "rows.seen")
+        value = number(run, "experiment.probe") - number(run, "experiment.reference")
+        statistic = Statistic(
+            name="rank metric on training rows less held-out metric", value=value, limit=self.gap, n=int(rows)
+        )
+        symptom = f"{documents:,.0f} different documents in {rows:,.0f} rows"
+        if documents >= self.few * rows or value <= self.gap:
+            return self.finding(Outcome.CLEAR, symptom, statistic)
+        cure = Prescription(why="train on more different documents")
+        return self.finding(Outcome.ISSUE, f"{symptom}; what is learned from them does not carry over", statistic, cure)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["MisalignedRows", "MixedWithinBatches", "UnrelatedPairs"]
+__all__ = ["MisalignedRows", "MixedWithinBatches", "NoisyPairs", "UnrelatedPairs"]
 
 from dataclasses import dataclass
 
@@ -51,7 +51,7 @@ class MisalignedRows(Check):
                 Outcome.CLEAR, f"no shift of the rows fits better than none (pair z {own:.1f})", statistic
             )
         cure = Prescription(
-            why=f"the documents stand {lag:+d} rows from their queries: mend the collate function or the sampler of one side"
+            why=f"the documents stand {lag:+d} rows from their queries: mend the collate function or a sampler"
         )
         return self.finding(
             Outcome.ISSUE,
@@ -161,3 +161,44 @@ class UnrelatedPairs(Check):
             statistic,
             cure,
         )
+
+
+@dataclass(frozen=True)
+class NoisyPairs(Check):
+    """Many pairs do not belong together, among others that do.
+
+    ## What it measures
+    After training with the reference recipe, the ranks of held-back rows: pairs that are related come first, pairs
+    without relation fall evenly over all ranks. Four times the share in the worst quarter estimates how many those are;
+    above {share:.0%} it is a fault.
+
+    ## Why it hurts
+    Wrong pairs pull at random, and as hard as the right ones. Some per cent do little harm, half of them much.
+
+    ## What to do
+    Read the pairs with the worst ranks; mend what made them, or leave out those that a trained model contradicts.
+
+    ## How to confirm
+    Train without the contradicted pairs for as many steps.
+
+    ## References
+    - Northcutt, Jiang and Chuang 2021, Confident learning, https://arxiv.org/abs/1911.00068
+    """
+
+    code = "PAI004"
+    name = "noisy-pairs"
+    component = "pairing"
+    needs = ("pairing.noise",)
+
+    share: float = 0.2
+
+    def examine(self, run: Run) -> Finding:
+        """Compare the estimate with the limit."""
+        value, n = number(run, "pairing.noise"), int(find(run, "experiment.rows") or 0)
+        if value != value:
+            raise NotApplicableError("the reference does not find enough pairs to tell noise from difficulty")
+        statistic = Statistic(name="share of pairs without relation", value=value, limit=self.share, n=n)
+        if value <= self.share:
+            return self.finding(Outcome.CLEAR, f"about {value:.0%} of the pairs have no relation", statistic)
+        cure = Prescription(why="read the pairs that rank worst, and leave out those that a trained model contradicts")
+        return self.finding(Outcome.ISSUE, f"about {value:.0%} of the pairs do not belong together", statistic, cure)
