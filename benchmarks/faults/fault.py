@@ -21,7 +21,7 @@ class Fault:
 
     Attributes:
         name: one of ours.
-        components: the part of the program that it sits in; a doctor that names one of the others is right, too, because
+        components: the part of the program that it sits in; a doctor that names one of the others is right, too:
             the same program can be described both ways.
         cause: a key of `causes.CODES`.
         levels: the argument of `plant`, at three severities.

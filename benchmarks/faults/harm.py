@@ -1,6 +1,6 @@
 """What a planted fault costs: whole runs of the spoiled program and of the healthy one, measured once and kept.
 
-    python -m benchmarks.faults.harm --worlds faq/demo --levels 1 --minutes 10
+python -m benchmarks.faults.harm --worlds faq/demo --levels 1 --minutes 10
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import torch
 from benchmarks.faults.cases import Case, every
 from benchmarks.faults.plant.fine import FINE
 from benchmarks.faults.worlds import WORLDS
-from embedfit.doctor.program import Program
+from embedfit.doctor.program import Program, Updates
 
 KEPT = Path(__file__).parents[1] / "results" / "faults.harm.json"
 HURTS = 0.10  # a fault counts from here on, relative to the healthy run of the same seed
@@ -51,7 +51,7 @@ def train(program: Any, watch: Callable[[Program, float], None] | None = None) -
     while len(losses) < program.steps:
         for batch in program.batches:
             loss = program.train_step(batch)["loss"]
-            if hasattr(program, "update"):
+            if isinstance(program, Updates):
                 program.update(loss)
             else:
                 program.optimizer.zero_grad()
@@ -93,27 +93,31 @@ def counts(case: Case, table: dict[str, Outcome]) -> bool | None:
     lost = drop(case, table)
     if lost is None:
         return None
-    if case.fine or not case.faults:
+    if not case.truth:
         return lost < HURTS
-    if len(case.faults) == 1:
+    if len(case.truth) == 1:
         return lost >= HURTS
-    alone = [drop(Case(world=case.world, seed=case.seed, faults=(fault,)), table) for fault in case.faults]
+    alone = [drop(one, table) for one in case.alone]
     return None if None in alone else all(x >= HURTS for x in alone if x is not None)
 
 
-def measure(cases: Iterable[Case], *, minutes: float = math.inf, path: Path = KEPT) -> dict[str, Outcome]:
-    """Run what was not run yet, until the time is up; every result is kept at once."""
-    table, until = kept(path), time.monotonic() + 60 * minutes
+def measure(cases: Iterable[Case], *, minutes: float = math.inf, path: Path | None = KEPT) -> dict[str, Outcome]:
+    """Run what was not run yet, until the time is up; every result is kept at once, if there is a path."""
+    table, until = kept(path) if path else {}, time.monotonic() + 60 * minutes
     for case in cases:
-        for wanted in (case.healthy, case):
+        for wanted in (case.healthy, *case.alone, case):
             if wanted.key in table or time.monotonic() > until:
                 continue
             torch.manual_seed(0)
             outcome = train(wanted.build()())
-            table = {**kept(path), wanted.key: outcome}
-            _write(table, path)
+            table = {**(kept(path) if path else table), wanted.key: outcome}
+            if path:
+                _write(table, path)
             lost = drop(wanted, table)
-            print(f"{wanted.key:70} {outcome.metric:.3f} {'' if lost is None else f'{lost:+.0%}'} {outcome.seconds} s", flush=True)
+            print(
+                f"{wanted.key:70} {outcome.metric:.3f} {'' if lost is None else f'{lost:+.0%}'} {outcome.seconds} s",
+                flush=True,
+            )
     return table
 
 
@@ -127,8 +131,8 @@ def _write(table: dict[str, Outcome], path: Path) -> None:
 def main() -> None:
     """Parse, run, keep."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--worlds", nargs="*", choices=list(WORLDS))
-    parser.add_argument("--levels", nargs="*", type=int, default=[1])
+    parser.add_argument("--worlds", nargs="*", choices=[*WORLDS, "loop", "thread"])
+    parser.add_argument("--levels", nargs="*", type=int, default=[], help="severities; by default one, in turn")
     parser.add_argument("--seed", type=int)
     parser.add_argument("--minutes", type=float, default=math.inf)
     arguments = parser.parse_args()

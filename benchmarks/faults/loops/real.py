@@ -20,7 +20,11 @@ from benchmarks.faults.loops.loop import Loop
 def views(rows: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
     """The same hidden things seen twice, and the class of each; the two ways of seeing are always the same."""
     g = torch.Generator().manual_seed(404)
-    centre, left, right = torch.randn(32, 12, generator=g), torch.randn(12, 48, generator=g), torch.randn(12, 48, generator=g)
+    centre, left, right = (
+        torch.randn(32, 12, generator=g),
+        torch.randn(12, 48, generator=g),
+        torch.randn(12, 48, generator=g),
+    )
     g.manual_seed(seed)
     label = torch.arange(rows) * 32 // rows
     hidden = centre[label] + 0.7 * torch.randn(rows, 12, generator=g)
@@ -110,7 +114,7 @@ class SimClrAxis(Program):
 class Clip(Program):
     """The cured twin: scale from the paper."""
 
-    start, size = 2.6592, 512
+    start, steps = 2.6592, 120
 
     def network(self) -> nn.Module:
         model = super().network()
@@ -178,9 +182,9 @@ class OneCandidate(Program):
 class Half(Program):
     def update(self, loss: Tensor) -> None:
         self.optimizer.zero_grad()
-        (loss * 1e-6).backward()  # the loss is averaged over a million rows, the gradients are kept in fp16
+        (loss * 1e-7).backward()  # the loss is averaged over all rows, the gradients are kept in fp16
         for p in self.model.parameters():
-            p.grad = p.grad.half().float() * 1e6 if p.grad is not None else None
+            p.grad = p.grad.half().float() * 1e7 if p.grad is not None else None
         self.optimizer.step()
 
 

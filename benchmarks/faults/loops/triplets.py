@@ -1,4 +1,4 @@
-"""A hand-made triplet loop: classes of points, one anchor, one positive and one negative per row, no update of its own."""
+"""A hand-made triplet loop: classes of points; anchor, positive and negative per row; no update of its own."""
 
 from __future__ import annotations
 
@@ -129,10 +129,10 @@ class HugeMargin(Siamese):
 
 
 class LargeRate(Siamese):
-    """SGD's learning rate under Adam."""
+    """The learning rate of another unit."""
 
     def make_optimizer(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.model.parameters(), lr=0.3)
+        return torch.optim.Adam(self.model.parameters(), lr=10.0)
 
 
 class OneClassSet(TripletSet):

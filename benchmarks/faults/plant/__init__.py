@@ -5,10 +5,8 @@ from __future__ import annotations
 __all__ = ["FAULTS"]
 
 from benchmarks.faults.fault import Fault
-from benchmarks.faults.plant import batches, loss, model, optim, rows, rest
+from benchmarks.faults.plant import batches, loss, model, optim, rest, rows
 
 FAULTS: dict[str, Fault] = {
-    fault.name: fault
-    for module in (rows, batches, model, loss, optim, rest)
-    for fault in module.FAULTS
+    fault.name: fault for module in (rows, batches, model, loss, optim, rest) for fault in module.FAULTS
 }

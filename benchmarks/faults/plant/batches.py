@@ -111,9 +111,7 @@ def easiest_only(parts: Parts, share: float) -> Parts:
         rivals.fill_diagonal_(-9)
         hidden = rivals >= rivals.quantile(1 - share, dim=1, keepdim=True)
         hidden.fill_diagonal_(False)
-        return nn.functional.cross_entropy(
-            (scores / 0.05).masked_fill(hidden, -1e4), torch.arange(len(q))
-        )
+        return nn.functional.cross_entropy((scores / 0.05).masked_fill(hidden, -1e4), torch.arange(len(q)))
 
     return replace(parts, loss=loss)
 

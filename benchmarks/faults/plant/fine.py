@@ -87,7 +87,8 @@ def _sgd(parts: Parts) -> Parts:
         parts,
         clip=None,
         optimizer=lambda model: torch.optim.SGD(
-            [w for w in model.parameters() if w.requires_grad], lr=5.0 if "teacher" not in parts.traits else 1.0,
+            [w for w in model.parameters() if w.requires_grad],
+            lr=5.0 if "teacher" not in parts.traits else 1.0,
             momentum=0.9,
         ),
     )
@@ -100,7 +101,11 @@ def _hard_rows(share: float) -> Callable[[Parts], Parts]:
         def thinner(x: Tensor) -> Tensor:
             g = torch.Generator().manual_seed(3)
             lost = torch.rand(x.shape, generator=g) < share
-            return x.masked_fill(lost, 0) if x.dtype == torch.float else x.masked_fill(lost & (x > 0), 1 if parts.traits & {"text"} else 0)
+            return (
+                x.masked_fill(lost, 0)
+                if x.dtype == torch.float
+                else x.masked_fill(lost & (x > 0), 1 if parts.traits & {"text"} else 0)
+            )
 
         data = parts.data
         return replace(

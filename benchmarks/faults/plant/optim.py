@@ -31,7 +31,7 @@ def rate(parts: Parts, factor: float) -> Parts:
 
 
 def forgotten(parts: Parts, what: str) -> Parts:
-    """Parameters that the optimiser never got: made before the tower was added, or a filter that lets little through."""
+    """Parameters that the optimiser never got: a tower added later, or a filter that lets little through."""
 
     def kept(name: str, w: Tensor) -> bool:
         if what == "biases":

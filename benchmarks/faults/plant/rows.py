@@ -26,7 +26,7 @@ def wrong_labels(parts: Parts, share: float) -> Parts:
 
 
 def shifted_rows(parts: Parts, share: float) -> Parts:
-    """Two files read side by side, one of which has a line more: from there on every row has its neighbour's document."""
+    """Two files read side by side, one of which has a line more: from there on rows have their neighbour's document."""
     data = parts.data
     g = _generator()
     order = torch.randperm(len(data.pair), generator=g)  # the files were shuffled alike beforehand

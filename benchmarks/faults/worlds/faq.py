@@ -97,7 +97,9 @@ def in_batch(temperature: float):  # type: ignore[no-untyped-def]
 def demo() -> Parts:
     """The embedded support desk in English and Chinese: users' wordings against 291 standard questions."""
     folder = files("embedfit.data") / "demo"
-    known, standard = (pl.read_csv((folder / f"{name}.csv").read_bytes()) for name in ("questions", "standard_questions"))
+    known, standard = (
+        pl.read_csv((folder / f"{name}.csv").read_bytes()) for name in ("questions", "standard_questions")
+    )
     known = known.with_row_index("row")
     train, exam = known.filter(pl.col("row") % 5 > 0), known.filter(pl.col("row") % 5 == 0)
     answers = standard["standard_question"].to_list()
