@@ -79,10 +79,38 @@ def test_search_in_documents_of_a_file_works_with_a_bare_model(run: Path, tmp_pa
     assert len(shown.stdout.splitlines()) == 2
 
 
+def test_search_in_an_index_finds_what_search_in_its_file_finds(run: Path, tmp_path: Path) -> None:
+    lines = [line.split(",")[0] for line in (run.parent / "faq.csv").read_text("utf-8").splitlines()[1:]]
+    texts = tmp_path / "texts.parquet"
+    pl.DataFrame({"text": list(dict.fromkeys(lines))}).write_parquet(texts, row_group_size=50)
+    wanted = typed("search", run, "my chain arrived late", "--documents", texts, "-k", "5").stdout
+    for kind in ("flat", "ivf"):
+        words = ("--index", tmp_path / kind, "--index-kind", kind)
+        said = typed("encode", run, texts, "-o", tmp_path / "e.npy", "--role", "document", *words)
+        assert said.exit_code == 0, said.stderr
+        assert ("recall@10" in said.stdout) == (kind == "ivf")
+        found = typed(
+            "search", run, "my chain arrived late", "--index", tmp_path / kind, "--documents", texts, "-k", "5"
+        )
+        assert found.exit_code == 0, found.stderr
+        assert found.stdout == wanted
+    bare = typed("search", run, "my chain arrived late", "--index", tmp_path / "flat", "-k", "5").stdout.splitlines()
+    at = [int(line.split()[2]) for line in bare]
+    assert [pl.read_parquet(texts)["text"][i] for i in at] == [
+        line.split(maxsplit=2)[2] for line in wanted.splitlines()
+    ]
+    (tmp_path / "other.txt").write_text("one\ntwo\n")
+    other = typed("search", run, "x", "--index", tmp_path / "flat", "--documents", tmp_path / "other.txt")
+    assert (other.exit_code, "has 2 texts, the index" in other.stderr) == (2, True)
+    fused = typed("search", run, "x", "--index", tmp_path / "flat", "--fuse")
+    assert (fused.exit_code, "an index holds no words" in fused.stderr) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (["{run}", " "], "the text to search for is empty"),
+        (["{run}", "x", "--index", "nope"], "no readable index in 'nope'"),
         (["{run}/model", "x"], "a model has no documents of its own"),
         (["{run}x", "x"], "no model folder at"),
         (["{run}", "x", "--documents", "nope.txt"], "no file or folder 'nope.txt'"),

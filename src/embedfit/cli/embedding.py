@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["encode_file", "texts_for"]
+__all__ = ["encode_file", "open_index", "texts_for"]
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ from embedfit.cli.terminal import console, say, show
 from embedfit.data.texts import Texts, open_texts
 from embedfit.errors import DataError, ModelError
 from embedfit.evaluate.export import Part, export, read_exported
-from embedfit.evaluate.index import build, check_rows, load, save, self_check
+from embedfit.evaluate.index import Index, build, check_rows, load, save, self_check
 from embedfit.judging import assist, together
 from embedfit.neighbours import Kind
 from embedfit.team import Team
@@ -133,6 +133,15 @@ def write_index(
         f"checked: {said['checked']:,} documents, encoded afresh, found themselves first with cosine 1{twins}{share}, "
         "in the index as built and as read back"
     )
+
+
+def open_index(folder: str, model: str) -> Index:
+    """An index of this model.
+
+    Raises:
+        ModelError: there is none, or another model made it.
+    """
+    return load(Path(folder), model=fingerprint(model))
 
 
 def fingerprint(model: str) -> str:

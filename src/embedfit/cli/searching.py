@@ -8,14 +8,17 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from embedfit import judging
 from embedfit.api import TrainedRun
 from embedfit.cli.sources import Opened
-from embedfit.data.texts import read_texts
+from embedfit.data.texts import open_texts, read_texts
 from embedfit.errors import DataError
+from embedfit.evaluate import index as indexes
 from embedfit.evaluate.catalogue import Answer, Catalogue
 from embedfit.evaluate.embedding import embed
+from embedfit.evaluate.index import Index
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +71,14 @@ class Found:
 
 
 def find(
-    opened: Opened, text: str, *, k: int, documents: str | None = None, column: str | None = None, fuse: bool = False
+    opened: Opened,
+    text: str,
+    *,
+    k: int,
+    documents: str | None = None,
+    column: str | None = None,
+    index: Index | None = None,
+    fuse: bool = False,
 ) -> Found:
     """Search.
 
@@ -78,6 +88,12 @@ def find(
     """
     if not text.strip():
         raise DataError("the text to search for is empty", hint='embedfit search RUN "where is my parcel?"')
+    if index is not None:
+        if fuse:
+            raise DataError("an index holds no words to add to the model's scores", hint="leave out --fuse or --index")
+        query = embed(judging.encoders(opened.model)[0], [text], "queries")
+        answers = of_index(index, query, k, documents, column)
+        return Found(query=text, answers=answers, threshold=None, note=f"index of {index}")
     if documents is not None:
         if fuse:
             raise DataError(
@@ -105,6 +121,25 @@ def of_file(opened: Opened, documents: str, column: str | None) -> Catalogue:
     texts = list(dict.fromkeys(read_texts(documents, column=column)))
     embedding = embed(judging.encoders(opened.model)[1], texts, "documents")
     return Catalogue(candidates=tuple(texts), owner=np.arange(len(texts)), embedding=embedding)
+
+
+def of_index(
+    made: Index, query: Float[np.ndarray, "1 e"], k: int, documents: str | None, column: str | None
+) -> list[Answer]:
+    """What an index finds, by the texts of the file it was built from, or by their names in the index."""
+    scores, rows = (found[0].tolist() for found in indexes.search(made, query, k))
+    kept = [(score, row) for score, row in zip(scores, rows, strict=True) if row >= 0]
+    if documents is None:
+        names = {row: made.ids[row] for _, row in kept}
+    else:
+        texts, wanted = open_texts(documents, column=column), sorted(row for _, row in kept)
+        if texts.count != len(made.ids):
+            raise DataError(
+                f"'{documents}' has {texts.count:,} texts, the index {len(made.ids):,} documents",
+                hint="name the file that was encoded",
+            )
+        names = dict(zip(wanted, texts.at(wanted), strict=True))
+    return [Answer(document=names[row], score=score, rank=i) for i, (score, row) in enumerate(kept, 1)]
 
 
 def fusion_note(run: TrainedRun) -> str:

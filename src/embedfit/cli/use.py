@@ -71,20 +71,28 @@ def evaluate(model: str, data: str, against: str | None, form: str, **more: Any)
 @click.option("--documents", metavar="FILE", help="Search in these texts instead of the documents of the run.")
 @click.option("--column", metavar="NAME", help="The column of FILE that holds the texts.")
 @click.option(
+    "--index",
+    metavar="DIR",
+    help="Search in an index that `encode --index` wrote; --documents is then the file that was encoded.",
+)
+@click.option(
     "--fuse", is_flag=True, help="Add TF-IDF scores to the model's, with the weight chosen on the run's held-out rows."
 )
 @as_json
-def search(model: str, text: str, form: str, **wanted: Any) -> int:
+def search(model: str, text: str, index: str | None, form: str, **wanted: Any) -> int:
     """Find the nearest documents to TEXT, or no answer below the run's threshold (exit status 1).
 
     \b
     embedfit search runs/faq-1 "where is my parcel?"
     embedfit search runs/faq-1 "where is my parcel?" --fuse
+    embedfit search runs/faq-1 "where is my parcel?" --index documents.index --documents documents.csv
     """
+    from embedfit.cli.embedding import open_index
     from embedfit.cli.searching import find
     from embedfit.cli.sources import open_model
 
-    found = find(open_model(model), text, **wanted)
+    made = None if index is None else open_index(index, model)
+    found = find(open_model(model), text, index=made, **wanted)
     if form == "json":
         print_json(found.to_dict())
     else:
