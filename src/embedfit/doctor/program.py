@@ -60,6 +60,7 @@ class Evaluates(Protocol):
         ...
 
 
+@runtime_checkable
 class Build(Protocol):
     """How a program is built."""
 
