@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from program_cases import ILL, ODD, WELL
+
 from embedfit.probes.floor import infonce_chance, infonce_floor
 from embedfit.recipe import Recipe, patch
 from embedfit.run import History, Run
@@ -55,7 +57,7 @@ def run(
         "accuracy@1": 0.873, "accuracy@1/low": 0.85, "accuracy@1/high": 0.892, "lexical/accuracy@1": 0.824,
         "lexical/accuracy@1/low": 0.80, "lexical/accuracy@1/high": 0.846, "queries": 1000, "candidates": 77,
     }  # fmt: skip
-    merged = {k: v for k, v in {**base_facts, **(facts or {})}.items() if v is not None}
+    merged = {k: v for k, v in {**WELL, **base_facts, **(facts or {})}.items() if v is not None}
     return Run(
         recipe=patch(Recipe(), change or {}),
         facts=merged,
@@ -135,3 +137,6 @@ HEALTHY: dict[str, Run] = {
     "EVA002": run(readings={"dev/accuracy@1": [0.02, 0.5, 0.7, 0.8, 0.84, 0.86, 0.872, 0.866, 0.871, 0.86]}),
     "EVA003": run(evaluation={"accuracy@1/low": 0.83, "accuracy@1/high": 0.91, "queries": 290}),
 }
+
+SICK |= {code: run(facts) for code, facts in ILL.items()}
+HEALTHY |= {code: run(facts) for code, facts in ODD.items()}

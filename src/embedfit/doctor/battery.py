@@ -67,7 +67,7 @@ def experiment(lab: Lab, facts: Mapping[str, Any], suspects: Collection[str] = (
 
 
 def to_the_end(lab: Lab, reference: float) -> Facts:
-    """Where the arms are shorter than the author's own run: does that arrive, in the end, where the reference is now?"""
+    """Where arms are shorter than the author's own run: does that arrive, in the end, where the reference is now?"""
     control = lab.run(CONTROL)
     longer = replace(CONTROL, name="the author's program, all steps")
     if lab.steps >= lab.planned or control.metric > (1 - SLOWS) * reference or control.broken:

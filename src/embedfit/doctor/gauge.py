@@ -44,8 +44,8 @@ class Gauge:
     def noise(self, program: Program) -> float:
         """Share of the rows held back that belong to no relation: four times those in the worst quarter of the ranks.
 
-        Ranks of rows that the model knows nothing of are spread evenly; those of the others gather at the top. NaN where
-        the model does not find the better half of the rows.
+        Ranks of rows that the model knows nothing of are spread evenly; those of the others gather at the top. NaN
+        where the model does not find the better third of the rows.
         """
         if self.material.probe is None:
             return float("nan")

@@ -115,6 +115,7 @@ GLOSSARY: Mapping[str, str] = {
     "negative/masked_share": "share of the batch's cells taken out as doubtful negatives",
     "query/effective_rank": "directions the query embeddings fill, as a share of what even directions fill",
     "query/mean_direction": "norm of the mean unit query embedding",
+    "query/spread": "standard deviation of the coordinates of unit query embeddings, against 1 / sqrt(e)",
     "in_batch/recall@1": "share of the queries whose positive beats every negative of the batch",
     "dev/loss": "loss on the held-out rows",
     "dev/<metric>": "main metric on the held-out rows, during training",

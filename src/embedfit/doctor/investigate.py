@@ -145,9 +145,11 @@ def _tried(finding: Finding, facts: Mapping[str, Any]) -> tuple[Prescription, ..
     return (dataclasses.replace(first, why=words), *rest)
 
 
-def _weight(finding: Finding) -> tuple[bool, float]:
-    """What explains more of the loss comes first."""
-    return finding.confirmed is None, finding.effect.relative if finding.effect else 0.0
+def _weight(finding: Finding) -> tuple[int, float]:
+    """Causes that are named and confirmed, then other facts, then parts at large; what costs more comes first."""
+    unnamed = finding.code in GENERIC or finding.code in RATES
+    rank = 2 if unnamed else 0 if finding.confirmed else 1
+    return rank, finding.effect.relative if finding.effect else 0.0
 
 
 def summed_up(findings: list[Finding], facts: Mapping[str, Any]) -> tuple[Verdict, str]:

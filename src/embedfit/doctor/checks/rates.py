@@ -51,7 +51,8 @@ class StrongDecay(Check):
         statistic = Statistic(name="share of the weights lost per step", value=value, limit=self.share, n=1)
         if value <= self.share:
             return self.finding(Outcome.CLEAR, f"decay takes {value:.1e} of the weights per step", statistic)
-        cure = Prescription(why="a decay of .01", change={"optim.weight_decay": 0.01})
+        usual = {} if run.recipe.optim.weight_decay <= 0.01 else {"optim.weight_decay": 0.01}
+        cure = Prescription(why="a decay of .01", change=usual)
         return self.finding(Outcome.WATCH, f"decay takes {value:.1%} of every weight at every step", statistic, cure)
 
 

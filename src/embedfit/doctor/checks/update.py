@@ -128,7 +128,7 @@ class StaleGradients(Check):
 
     ## What it measures
     The gradient that the optimiser sees against one worked out afresh on the same batch, the lowest cosine of four
-    updates. Below {cosine} while nothing was rounded away it is a fault. Accumulation over several batches on purpose,
+    updates. Below {cosine} it is a fault, unless more than {lost:.0%} of the entries were rounded away. Accumulation over several batches on purpose,
     without a step in between, is not.
 
     ## Why it hurts

@@ -1,0 +1,111 @@
+"""Facts of a program in which all is well, and one change of them for every check on programs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+PARTS = ("loss", "optimiser", "trainable", "order", "regularisation", "precision", "mode", "negatives")
+
+WELL: dict[str, Any] = {
+    "trace.kind": "softmax", "trace.similarity": "cosine", "trace.explained": 1.0, "trace.scale": 20.0, "trace.rows": 64,
+    "trace.margin": 0.0, "trace.active": 0.3, "trace.own_target": 1.0, "trace.own_masked": 0.0, "trace.unit_rows": 1.0,
+    "trace.probabilities": False, "trace.unit_columns": 1.5, "trace.negatives": 1.0,
+    "parameters.forgotten": 0.0, "parameters.frozen": 0.0, "parameters.unmoved": 0.0, "model.parameters": 30_000,
+    "optimiser.rate": 1e-3, "optimiser.decay": 0.01, "optimiser.name": "AdamW",
+    "update.steps": 1.0, "update.alignment": 1.0, "update.lost": 0.0, "update.moved": 2e-3, "update.rate": 1e-3,
+    "mode.evaluating": 0.0, "mode.batch_dependence": 0.0, "mode.gradient": True, "mode.query_gradient": True,
+    "mode.document_gradient": True, "start.query_lowest": -0.3, "start.document_lowest": -0.3,
+    "pairing.z": 77.0, "pairing.lag": 0, "pairing.lag_z": 77.0, "pairing.batch_z": 7.0, "pairing.rows": 2688,
+    "pairing.noise": 0.01, "rows.seen": 2432, "rows.distinct_documents": 2432,
+    "evaluation.apart": 0.0, "experiment.own_metric": True, "experiment.chance": 0.024, "experiment.start": 0.02,
+    "experiment.probe_start": 0.03, "experiment.reference": 0.9, "experiment.probe": 0.9, "experiment.towers": 0.85,
+    "experiment.rank": 0.9, "experiment.rows": 256, "experiment.rate.times": 1.0, "experiment.rate.share": 0.0,
+    "experiment.whole": True,
+    **{f"experiment.{p}.{k}": v for p in PARTS for k, v in (("relative", -0.02), ("low", -0.1), ("high", 0.06), ("n", 1))},
+}  # fmt: skip
+
+
+def cost(part: str) -> dict[str, float]:
+    """A part that costs a fifth of the metric."""
+    return {f"experiment.{part}.relative": -0.2, f"experiment.{part}.low": -0.3, f"experiment.{part}.high": -0.12}
+
+
+ILL: dict[str, dict[str, Any]] = {
+    "DAT007": cost("order"),
+    "DAT008": {"rows.distinct_documents": 28, "experiment.reference": 0.16},
+    "PAI001": {"pairing.lag": 1, "pairing.z": -0.1},
+    "PAI002": {"pairing.z": -1.6, "pairing.lag_z": 1.8},
+    "PAI003": {"pairing.z": 0.5, "pairing.lag_z": 1.5, "pairing.batch_z": 1.0, "experiment.probe": 0.03, "experiment.towers": 0.03},
+    "PAI004": {"pairing.noise": 0.6},
+    "NEG002": cost("negatives"),
+    "NEG003": {"trace.negatives": 0.0},
+    "LOS004": {"trace.scale": -20.0},
+    "LOS005": {"trace.probabilities": True},
+    "LOS006": {"trace.own_target": 0.0},
+    "LOS007": {"trace.own_masked": 1.0},
+    "LOS008": {"trace.unit_rows": 0.125},
+    "LOS009": {"trace.scale": 5000.0},
+    "LOS010": {"trace.kind": "hinge", "trace.margin": 5.0, "trace.active": 1.0},
+    "LOS011": cost("loss"),
+    "MOD001": {"mode.evaluating": 1.0},
+    "MOD002": {"mode.batch_dependence": 0.2},
+    "MOD003": {"start.query_lowest": 0.1, "start.document_lowest": 0.1},
+    "MOD004": {"experiment.rank": 0.05},
+    "MOD005": {"experiment.probe": 0.3},
+    "MOD006": cost("trainable"),
+    "MOD007": cost("regularisation"),
+    "MOD008": cost("mode"),
+    "OPT004": {"parameters.forgotten": 0.5, "parameters.forgotten_names": ["document.weight"]},
+    "OPT005": {"parameters.unmoved": 0.5, "mode.document_gradient": False},
+    "OPT006": {"update.alignment": 0.6},
+    "OPT007": {"update.moved": 2e-6},
+    "OPT008": {"optimiser.decay": 300.0},
+    "OPT009": {"optimiser.rate": 1.0},
+    "OPT010": cost("optimiser"),
+    "OPT011": {"experiment.rate.times": 100.0, "experiment.rate.share": 0.9},
+    "OPT012": {"experiment.rate.times": 0.01, "experiment.rate.share": 0.9},
+    "NUM002": {"update.lost": 0.98},
+    "NUM003": cost("precision"),
+    "EVA004": {"experiment.reference": 0.02},
+    "EVA005": {"evaluation.apart": 0.1},
+}  # fmt: skip
+
+ODD: dict[str, dict[str, Any]] = {
+    "DAT007": {"experiment.order.relative": -0.08},  # as seeds differ
+    "DAT008": {"rows.distinct_documents": 28},  # few documents, and the held-out ones are the same
+    "PAI001": {"pairing.lag": 2, "pairing.lag_z": 78.0},  # neighbours are alike
+    "PAI002": {"pairing.z": 4.0},
+    "PAI003": {"pairing.z": 0.5, "experiment.probe": 0.4, "experiment.towers": 0.4},  # ids say nothing, and are learned
+    "PAI004": {"pairing.noise": 0.15},
+    "NEG002": {"experiment.negatives.relative": 0.02},
+    "NEG003": {"trace.negatives": 0.1},  # the hardest negative only
+    "LOS004": {"trace.scale": -1.0, "trace.similarity": "distance"},
+    "LOS005": {},
+    "LOS006": {"trace.own_target": 0.995},
+    "LOS007": {},
+    "LOS008": {"trace.unit_rows": 7.0, "trace.similarity": "dot"},  # not normalised at all, on purpose
+    "LOS009": {"trace.scale": 100.0},
+    "LOS010": {"trace.kind": "hinge", "trace.margin": 0.5, "trace.active": 1.0},
+    "LOS011": {"experiment.loss.relative": -0.09},
+    "MOD001": {},
+    "MOD002": {"mode.batch_dependence": 1e-6},
+    "MOD003": {"start.query_lowest": -0.01},
+    "MOD004": {"experiment.rank": 0.4},
+    "MOD005": {"experiment.probe": 0.7},
+    "MOD006": {"experiment.trainable.relative": 0.05},
+    "MOD007": {"experiment.regularisation.relative": -0.05},
+    "MOD008": {},
+    "OPT004": {"parameters.frozen": 0.01},
+    "OPT005": {"parameters.unmoved": 0.01, "mode.document_gradient": False},
+    "OPT006": {"update.alignment": 0.9999},
+    "OPT007": {"update.moved": 3e-5},  # a pretrained encoder
+    "OPT008": {"optimiser.decay": 0.1},
+    "OPT009": {"optimiser.rate": 4e-3},
+    "OPT010": {},
+    "OPT011": {"experiment.rate.times": 10.0, "experiment.rate.share": 0.1},
+    "OPT012": {"experiment.rate.times": 0.1, "experiment.rate.share": 0.1},
+    "NUM002": {"update.lost": 0.01},
+    "NUM003": {},
+    "EVA004": {"experiment.reference": 0.3},
+    "EVA005": {"evaluation.apart": 0.001},
+}  # fmt: skip
