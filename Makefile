@@ -4,10 +4,10 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo test check fast lint types bench bench-quick studies docs clean
+.PHONY: help demo test check fast lint types bench bench-quick bench-faults studies docs clean
 
 help:  ## what each target does
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 13
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 demo: $(VENV)/installed  ## train on the embedded data set, evaluate, write the report
 	$(BIN)/embedfit demo --out runs/demo
@@ -35,6 +35,9 @@ bench: $(VENV)/installed-bench  ## speed, memory and quality tables (long)
 
 bench-quick: $(VENV)/installed-bench  ## only that every row of the speed table runs
 	$(BIN)/python -m benchmarks.speed --quick
+
+bench-faults: $(VENV)/installed-bench  ## planted faults: how often the doctor is right (long)
+	$(BIN)/python -m benchmarks.faults
 
 studies: $(VENV)/installed-test  ## the table behind the defaults (long)
 	$(BIN)/python -m studies.defaults

@@ -36,8 +36,6 @@ ANSWERS = RESULTS / "faults.json"
 QUICK = (
     Case(world="vectors/digits", fine="nothing changed"),
     Case(world="vectors/digits", faults=(("reversed sign", 1),)),
-    Case(world="vectors/digits", faults=(("learning rate too low", 1),)),
-    Case(world="towers/shop", faults=(("rolled documents", 2),)),
 )
 
 

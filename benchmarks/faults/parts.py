@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Data:
     """Training pairs and held-out questions, as numbers: token ids (0 pads), ids of things, or vectors.
 
@@ -49,7 +49,7 @@ class Picked(NamedTuple):
     document_id: Tensor
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Parts:
     """The pieces of a training program.
 
