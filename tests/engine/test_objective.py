@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, get_args
 
 import pytest
 from little import plan, setup
 
-from embedfit.engine.objective import OBJECTIVES, levels
+from embedfit.engine.levels import levels
+from embedfit.engine.objective import OBJECTIVES
 from embedfit.engine.step import train_step
 from embedfit.errors import RecipeError
 from embedfit.losses import Symmetric, Temperature
@@ -106,8 +106,22 @@ def test_sampling_is_not_corrected_where_nothing_is_sampled() -> None:
 @pytest.mark.parametrize("candidates", [2.0, 17.3, 400.0])
 def test_the_floor_of_infonce_is_the_closed_form(candidates: float) -> None:
     for settings in ({}, {"loss__margin": 0.2}, {"loss__label_smoothing": 0.1}):
-        asked = replace(setup(**settings).chosen.asked, temperature=0.2)
-        floor, chance = levels(asked, candidates)
-        shape = {"margin": asked.margin, "label_smoothing": asked.label_smoothing}
+        made = setup(loss__temperature=0.2, **settings)
+        floor, chance = levels(made.objective.loss, candidates)
+        shape = {"margin": made.chosen.asked.margin, "label_smoothing": made.chosen.asked.label_smoothing}
         assert floor == pytest.approx(infonce_floor(candidates, 0.2, **shape), rel=1e-4)
         assert chance == pytest.approx(infonce_chance(candidates, 0.2, **shape), rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["prototypes", "logq"])
+def test_a_step_may_meet_the_prototypes_of_some_classes_and_moves_no_other(name: str) -> None:
+    made = setup("classes", loss__kind=name, loss__against="prototypes", negatives__kind="mixed", negatives__size=4,
+                 optim__batch_size=3)  # fmt: skip
+    batch, optimiser = made.material.batch_of(0, plan(made)), plan(made).mover(made.groups)
+    assert len(batch.document) < len(made.material.data.document_texts)
+    table = made.objective.model.document.table
+    before = table.detach().clone()
+    train_step(made.objective, batch, number=0)
+    optimiser.step(0.01)
+    moved = (table.detach() != before).any(1).nonzero()[:, 0]
+    assert set(moved.tolist()) == set(batch.document.ids.tolist())

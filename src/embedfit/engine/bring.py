@@ -90,6 +90,8 @@ def check(recipe: Recipe, data: Examples) -> None:
     """
     wanted = recipe.negatives
     asked = wanted.kind != "in_batch" or wanted.meet == "own" or wanted.teacher
+    if data.catalogue and wanted.kind == "mixed" and wanted.meet == "batch" and not wanted.teacher:
+        return  # prototypes of some classes, drawn for each batch
     if asked and (data.catalogue or data.target is not None):
         why = "each text is compared with the prototypes of all classes" if data.catalogue else "graded pairs have none"
         hint = 'leave negatives.kind at "in_batch"' + (', or set loss.kind = "infonce"' if data.catalogue else "")

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 __all__ = ["Contrast", "Way", "contrast"]
 
-import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -24,8 +23,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from embedfit.engine.learned import gradient_added, gradients
 from embedfit.engine.pairing import Pairing
-from embedfit.losses import Loss, Softmax, Symmetric
+from embedfit.losses import Loss, PairLoss, Softmax, Symmetric
 from embedfit.scores import Rivals, Scores, marked, units
 from embedfit.scores.cells import Lookup
 from embedfit.scores.tiled import both_ways, one_way
@@ -67,7 +67,7 @@ class _Part:
 def contrast(
     query: Float[Tensor, "q e"],
     document: Float[Tensor, "d e"],
-    loss: Loss,
+    loss: Loss | PairLoss,
     pairing: Pairing,
     *,
     parts: int = 1,
@@ -80,7 +80,7 @@ def contrast(
     Args:
         query: embeddings of the queries of all processes, not normalised.
         document: embeddings of the documents of all processes, and after them those of steps before.
-        loss: of scores.
+        loss: of scores, or of the embeddings of each pair.
         pairing: what belongs together.
         parts: each embedding is so many of equal size end to end, each with a loss of its own; the mean counts.
         way: dense, tiled or streamed; by default what the loss and the size ask for.
@@ -88,12 +88,14 @@ def contrast(
     Raises:
         ValueError: a way that this loss cannot go.
     """
+    if isinstance(loss, PairLoss):
+        return _in_pairs(query, document, loss, pairing)
     chosen = _way_for(loss, pairing, len(query) * len(document)) if way == "auto" else way
     mine, others = pairing.own_queries, pairing.own_documents
     losses, by_query, by_document = [], [], []
     with torch.autocast(query.device.type, enabled=False):
         for q, d in zip(query.detach().chunk(parts, -1), document.detach().chunk(parts, -1), strict=True):
-            with _gradient_added(loss, parts):
+            with gradient_added(loss, parts):
                 part = _WAYS[chosen](units(q), units(d), loss, pairing)
             losses.append(part.losses.double())
             by_query.append(_before_units(q[mine], part.query / parts))
@@ -104,6 +106,23 @@ def contrast(
         value=pairing.team.sum((each * pairing.share[mine]).sum()).item(),
         query=torch.cat(by_query, -1),
         document=torch.cat(by_document, -1),
+    )
+
+
+def _in_pairs(query: Tensor, document: Tensor, loss: PairLoss, pairing: Pairing) -> Contrast:
+    """Automatic differentiation by whole embeddings; every process does all of it."""
+    with torch.autocast(query.device.type, enabled=False), torch.enable_grad(), gradient_added(loss, 1):
+        q, d = (x.detach().float().requires_grad_() for x in (query, document))
+        losses = loss(q, d[pairing.positive], pairing.target)
+        value = (losses * pairing.share).sum()
+        if value.requires_grad:
+            value.backward()
+    by_query, by_document = (torch.zeros_like(x) if x.grad is None else x.grad for x in (q, d))
+    return Contrast(
+        losses=losses.detach()[pairing.own_queries],
+        value=value.item(),
+        query=by_query[pairing.own_queries],
+        document=by_document[pairing.own_documents],
     )
 
 
@@ -128,26 +147,6 @@ def _before_units(embedding: Tensor, gradient: Tensor) -> Tensor:
         leaf = embedding.float().requires_grad_()
         (before,) = torch.autograd.grad(units(leaf), leaf, gradient)
     return before
-
-
-def _learned(loss: Loss) -> list[Tensor]:
-    return [p for p in loss.parameters() if p.requires_grad]
-
-
-@contextlib.contextmanager
-def _gradient_added(loss: Loss, parts: int) -> Iterator[None]:
-    """Adds the gradient that the loss's parameters get inside, divided by `parts`, to what they had before."""
-    learned = _learned(loss)
-    before = [p.grad for p in learned]
-    for p in learned:
-        p.grad = torch.zeros_like(p)
-    yield
-    for p, gradient, old in zip(learned, _gradients(loss), before, strict=True):
-        p.grad = gradient / parts if old is None else old + gradient / parts
-
-
-def _gradients(loss: Loss) -> list[Tensor]:
-    return [p.grad for p in _learned(loss) if p.grad is not None]
 
 
 def _dense(query: Tensor, document: Tensor, loss: Loss, pairing: Pairing) -> _Part:
@@ -195,13 +194,13 @@ def _tiled(query: Tensor, document: Tensor, loss: Loss, pairing: Pairing) -> _Pa
             return (inner.of(at, rows) + back[positive]) / 2
 
         found = both_ways(tiles, both, share, team, pairing.queries)
-        for gradient in _gradients(loss):  # every process has worked out all of `both`, and the sum below counts all
+        for gradient in gradients(loss):  # every process has worked out all of `both`, and the sum below counts all
             gradient /= team.size
     else:
         found = one_way(tiles, inner.of, share)
     if scale.requires_grad:
         scale.backward(found.scale.to(scale))
-    for gradient in _gradients(loss):
+    for gradient in gradients(loss):
         team.sum(gradient)
     return _Part(found.losses, found.query, team.scatter_sum(_embedded(found.document, pairing), pairing.documents))
 
@@ -236,7 +235,7 @@ def _streamed(query: Tensor, document: Tensor, loss: Loss, pairing: Pairing) -> 
                 returned[columns] = add(inner(scores).where(scores.positive.any(-1), 0.0), weight[columns] / 2)
         returned = team.sum(returned) / owners
         losses = (losses + returned[pairing.positive]) / 2
-    for gradient in _gradients(loss):
+    for gradient in gradients(loss):
         team.sum(gradient)
     by_document = team.scatter_sum(_embedded(d.grad, pairing), pairing.documents)
     return _Part(losses[mine], team.scatter_sum(q.grad, pairing.queries), by_document)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from embedfit.errors import RecipeError
-from embedfit.losses import Loss
+from embedfit.losses import Loss, PairLoss
 from embedfit.recipe import Auto, Duration, StageSection
 
 
@@ -34,7 +34,7 @@ class Stage:
     order: int = 0
     rate: float = 1.0
     rates: Mapping[str, float] = field(default_factory=dict)
-    loss: Loss | None = None
+    loss: Loss | PairLoss | None = None
 
 
 EPOCHS = 1_000_000  # more than a stage has
@@ -48,7 +48,7 @@ def staged(
     batch_size: int,
     accumulate: int,
     examples: int,
-    loss_of: Callable[[Mapping[str, Any]], Loss],
+    loss_of: Callable[[Mapping[str, Any]], Loss | PairLoss],
 ) -> tuple[Stage, ...]:
     """The stages of a run, of which the last one goes by the recipe alone.
 

@@ -196,7 +196,8 @@ def choose(recipe: Recipe, data: Examples, kind: Kind, family: Family, *, steps:
         return max(1, Duration.steps(text, steps_per_epoch=per_epoch, batch_size=in_step, total=steps))
 
     documents = len(data.document_texts)
-    candidates = documents if data.catalogue else max(2, min(documents, met(recipe, data, batch_size)))
+    every = data.catalogue and recipe.negatives.kind == "in_batch"
+    candidates = documents if every else max(2, min(documents, met(recipe, data, batch_size)))
     settled = asked(
         recipe.loss,
         loss,

@@ -1,22 +1,22 @@
-"""From settings to the objective of a run: which there are, what each is set by, and how low it can get."""
+"""From settings to the objective of a run: which there are, and what each is set by."""
 
 from __future__ import annotations
 
-__all__ = ["OBJECTIVES", "Asked", "Kind", "asked", "levels", "make_loss", "refuse"]
+__all__ = ["OBJECTIVES", "Asked", "Kind", "asked", "make_loss", "refuse"]
 
+import copy
 import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
-import torch
-
 from embedfit.errors import RecipeError
 from embedfit.losses import (
+    BYOL,
     DCL,
     Additive,
+    AnglE,
     Angular,
     Circle,
     CoSENT,
@@ -31,17 +31,18 @@ from embedfit.losses import (
     Loss,
     Margin,
     Multiple,
+    PairLoss,
     Sigmoid,
-    Softmax,
+    SimSiam,
+    SoftmaxHead,
     Symmetric,
     TargetProbability,
     Temperature,
 )
 from embedfit.losses.ranking import Which
-from embedfit.losses.temperature import COLDEST
-from embedfit.probes.attainable import Points, collapsed, lowest, orthogonal_probability
+from embedfit.probes.attainable import orthogonal_probability
 from embedfit.recipe import LossSection
-from embedfit.scores import Rivals, Scores
+from embedfit.towers import Tower
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +65,9 @@ class Asked:
     power: float
     negatives: Which
     positive_too: bool
+    grades: int
+    decay: float
+    stop: bool
 
     def warmth(self) -> Temperature:
         """The temperature, learned or not."""
@@ -80,18 +84,20 @@ class Kind:
     """One objective.
 
     Attributes:
-        make: builds it.
+        make: builds it, for what a tower of queries embeds.
         options: settings of `LossSection` that it is made with.
         rows: what it learns from: pairs that meet others in a batch, or graded pairs.
         directions: whether queries look for documents alone, or documents for queries too, unless the recipe says.
+        alone: a pair meets no other document, so that prototypes and brought negatives are without effect.
         margin: where the recipe leaves it open.
         temperature: ditto; None: from the number of candidates.
     """
 
-    make: Callable[[Asked], Loss]
+    make: Callable[[Asked, Tower], Loss | PairLoss]
     options: tuple[str, ...] = ()
     rows: Literal["pairs", "graded"] = "pairs"
     directions: Literal["both", "documents"] = "both"
+    alone: bool = False
     margin: float = 0.0
     temperature: float | None = None
 
@@ -118,43 +124,53 @@ SOFTMAX = (*WARM, "margin", "margin_kind", "label_smoothing")
 
 
 OBJECTIVES: Mapping[str, Kind] = {
-    "infonce": Kind(make=lambda a: InfoNCE(a.warmth(), _margin(a), a.label_smoothing), options=SOFTMAX),
+    "infonce": Kind(make=lambda a, _: InfoNCE(a.warmth(), _margin(a), a.label_smoothing), options=SOFTMAX),
     "prototypes": Kind(
-        make=lambda a: InfoNCE(a.warmth(), _margin(a), a.label_smoothing), options=SOFTMAX, directions="documents"
+        make=lambda a, _: InfoNCE(a.warmth(), _margin(a), a.label_smoothing), options=SOFTMAX, directions="documents"
     ),
-    "dcl": Kind(make=lambda a: DCL(a.warmth()), options=WARM),
-    "debiased": Kind(make=lambda a: Debiased(a.warmth(), a.prior), options=(*WARM, "prior")),
-    "focal": Kind(make=lambda a: Focal(a.warmth(), a.focus), options=(*WARM, "focus")),
+    "dcl": Kind(make=lambda a, _: DCL(a.warmth()), options=WARM),
+    "debiased": Kind(make=lambda a, _: Debiased(a.warmth(), a.prior), options=(*WARM, "prior")),
+    "focal": Kind(make=lambda a, _: Focal(a.warmth(), a.focus), options=(*WARM, "focus")),
     "target": Kind(
-        make=lambda a: TargetProbability(a.warmth(), a.target, clipped=a.target_form == "clipped"),
+        make=lambda a, _: TargetProbability(a.warmth(), a.target, clipped=a.target_form == "clipped"),
         options=(*WARM, "target", "target_form"), temperature=1.0,
     ),
     "logq": Kind(
-        make=lambda a: LogQ(a.warmth(), positive_too=a.positive_too), options=(*WARM, "positive_too"),
+        make=lambda a, _: LogQ(a.warmth(), positive_too=a.positive_too), options=(*WARM, "positive_too"),
         directions="documents",
     ),
     "sigmoid": Kind(
-        make=lambda a: Sigmoid(a.warmth(), bias=-math.log(max(1, a.candidates - 1))), options=WARM,
+        make=lambda a, _: Sigmoid(a.warmth(), bias=-math.log(max(1, a.candidates - 1))), options=WARM,
         directions="documents", temperature=0.1,
     ),
     "bce": Kind(
-        make=lambda a: Sigmoid(a.warmth(), bias=0.0, power=a.power), options=(*WARM, "power"),
+        make=lambda a, _: Sigmoid(a.warmth(), bias=0.0, power=a.power), options=(*WARM, "power"),
         directions="documents", temperature=0.1,
     ),
-    "hinge": Kind(make=lambda a: Hinge(a.margin, a.negatives), options=("margin", "negatives"), margin=0.2),
+    "hinge": Kind(make=lambda a, _: Hinge(a.margin, a.negatives), options=("margin", "negatives"), margin=0.2),
     "triplet": Kind(
-        make=lambda a: Hinge(a.margin, a.negatives, distance=True), options=("margin", "negatives"), margin=0.3
+        make=lambda a, _: Hinge(a.margin, a.negatives, distance=True), options=("margin", "negatives"), margin=0.3
     ),
     "homotopy": Kind(
-        make=lambda a: Homotopy(a.temperature, a.coldest, a.margin), options=("temperature", "coldest", "margin"),
+        make=lambda a, _: Homotopy(a.temperature, a.coldest, a.margin), options=("temperature", "coldest", "margin"),
         margin=0.2,
     ),
     "circle": Kind(
-        make=lambda a: Circle(a.temperature, a.margin), options=("temperature", "margin"), margin=0.25,
+        make=lambda a, _: Circle(a.temperature, a.margin), options=("temperature", "margin"), margin=0.25,
         temperature=1 / 80,
     ),
-    "cosine": Kind(make=lambda a: CosineRegression(), rows="graded"),
-    "cosent": Kind(make=lambda a: CoSENT(a.temperature), options=("temperature",), rows="graded", temperature=0.05),
+    "cosine": Kind(make=lambda a, _: CosineRegression(), rows="graded"),
+    "cosent": Kind(make=lambda a, _: CoSENT(a.temperature), options=("temperature",), rows="graded", temperature=0.05),
+    "angle": Kind(
+        make=lambda a, _: AnglE(a.temperature), options=("temperature",), rows="graded", temperature=0.05
+    ),
+    "softmax_head": Kind(
+        make=lambda a, tower: SoftmaxHead(tower.dimension, a.grades), options=("grades",), rows="graded"
+    ),
+    "simsiam": Kind(make=lambda a, tower: SimSiam(tower.dimension, stop=a.stop), options=("stop",), alone=True),
+    "byol": Kind(
+        make=lambda a, tower: BYOL(tower.dimension, copy.deepcopy(tower), a.decay), options=("decay",), alone=True
+    ),
 }  # fmt: skip
 """Every objective by its name in a recipe."""
 
@@ -193,6 +209,9 @@ def asked(section: LossSection, kind: str, *, candidates: int, temperature: floa
         power=max(1.0, math.log2(candidates)) if section.power == "auto" else section.power,
         negatives=section.negatives,
         positive_too=section.positive_too,
+        grades=section.grades,
+        decay=section.decay,
+        stop=section.stop,
     )
 
 
@@ -216,15 +235,16 @@ def refuse(section: LossSection, kind: str) -> None:
         )
 
 
-EVERY = ("kind", "against", "directions")  # settings of every objective
+EVERY = ("kind", "against", "directions", "views")  # settings of every objective
 NOTHING = ("margin", "label_smoothing")  # settings of which 0 asks for nothing
 
 
-def make_loss(settled: Asked, *, symmetric: bool) -> Loss:
+def make_loss(settled: Asked, tower: Tower, *, symmetric: bool) -> Loss | PairLoss:
     """The objective of a run.
 
     Args:
         settled: what is asked for.
+        tower: that embeds the queries.
         symmetric: whether documents meet other queries than their own at all (prototypes do not).
 
     Raises:
@@ -232,59 +252,8 @@ def make_loss(settled: Asked, *, symmetric: bool) -> Loss:
     """
     of = OBJECTIVES[settled.kind]
     try:
-        loss = of.make(settled)
+        loss = of.make(settled, tower)
     except ValueError as error:
         raise RecipeError(f"loss.kind '{settled.kind}': {error}", hint="see the settings of the section loss") from None
     both = of.rows == "pairs" and settled.directions == "both" and symmetric
-    return Symmetric(loss) if both else loss
-
-
-def levels(settled: Asked, candidates: float) -> tuple[float, float]:
-    """Floor of the loss, and its level when all candidates look alike; of losses of rows.
-
-    Args:
-        settled: what is asked for; a learned temperature counts as the lowest it may reach.
-        candidates: documents each query is compared with, on average.
-    """
-    end, begin = _row(settled, candidates, end=True), _row(settled, candidates, end=False)
-    return lowest(end, candidates), collapsed(begin)
-
-
-def _row(settled: Asked, candidates: float, *, end: bool) -> Callable[[Points, Points], Points]:
-    """Loss of a query whose positive has one cosine and whose negatives all have another."""
-    loss = OBJECTIVES[settled.kind].make(settled)
-    if end:
-        loss.at(1.0)
-    if isinstance(loss, Softmax) and settled.learned and end:
-        loss.temperature = Temperature(COLDEST)
-    others = candidates - 1
-
-    @torch.no_grad()
-    def of(p: Points, n: Points) -> Points:
-        positive, negative = torch.from_numpy(p).double(), torch.from_numpy(n).double()
-        if isinstance(loss, Softmax):
-            scale = loss.scale.double()
-            around = Rivals(
-                logsumexp=negative * scale + math.log(others),
-                mean=negative * scale,
-                count=torch.full_like(negative, others),
-            )
-            return np.asarray(loss.of(positive * scale, around).numpy())
-        return np.concatenate([_of_scores(loss, *part, round(others)) for part in zip(
-            positive.split(_rows(others)), negative.split(_rows(others)), strict=True)])  # fmt: skip
-
-    return of
-
-
-def _rows(others: float) -> int:
-    return max(1, int(CELLS / others))
-
-
-CELLS = 1_000_000  # looked at together
-
-
-def _of_scores(loss: Loss, positive: torch.Tensor, negative: torch.Tensor, others: int) -> Points:
-    values = torch.cat([positive[:, None], negative[:, None].expand(-1, max(1, others))], 1)
-    own = torch.zeros_like(values, dtype=torch.bool)
-    own[:, 0] = True
-    return np.asarray(loss(Scores(values, own, torch.ones_like(own))).numpy())
+    return Symmetric(loss) if both and isinstance(loss, Loss) else loss

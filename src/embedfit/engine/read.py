@@ -15,6 +15,7 @@ def read_step(step: Step, optimiser: Optimiser) -> dict[str, float]:
         "update_ratio": _update_ratio(optimiser),
         "query/effective_rank": embedding.rank_share(step.query),
         "query/mean_direction": embedding.mean_direction(step.query),
+        "query/spread": embedding.collapse_gauge(step.query),
     }
     if step.batch.target is None:
         readings |= score.outlook(step.query, step.document, step.pairing.positive, step.pairing.doubtful)

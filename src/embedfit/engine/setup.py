@@ -10,20 +10,20 @@ from typing import Any
 
 import torch
 
-from embedfit.data.batches import rows_of
 from embedfit.data.examples import Examples, examples
 from embedfit.engine.bring import guide_for, negatives_for
 from embedfit.engine.curriculum import Stage, staged
-from embedfit.engine.defaults import FAMILIES, Chosen, Family, FamilyName, choose, family_of, kind_for
+from embedfit.engine.defaults import FAMILIES, Chosen, FamilyName, choose, family_of, kind_for
 from embedfit.engine.device import device_for, memory_for, precision_for, threads_for
 from embedfit.engine.exchange import share
-from embedfit.engine.objective import OBJECTIVES, levels, make_loss
+from embedfit.engine.levels import loss_facts
+from embedfit.engine.objective import OBJECTIVES, make_loss
 from embedfit.engine.plan import Material
 from embedfit.engine.step import Objective
+from embedfit.engine.views import check_views, twice
 from embedfit.errors import RecipeError
 from embedfit.optim import Group, groups
 from embedfit.pairs import Kind, Pairs
-from embedfit.probes.floor import cosent_chance, cosent_floor
 from embedfit.recipe import LossSection, Recipe, patch
 from embedfit.scores import Known
 from embedfit.team import team_of_this_process
@@ -67,11 +67,11 @@ def prepare(train_pairs: Pairs, recipe: Recipe, towers: TwoTower | None = None) 
         ModelError: the model cannot be built or loaded.
         RecipeError: settings that exclude each other.
     """
-    data = examples(train_pairs, prototypes=against_prototypes(recipe.loss))
+    data, rows = _examples(train_pairs, recipe)
     kind = "given" if towers is not None else kind_for(recipe.model.kind)
     family_name = family_of(kind) if towers is None else family_of_tower(towers.query)
-    chosen = choose(recipe, data, train_pairs.kind, FAMILIES[family_name])
-    _check_loss(chosen.loss, recipe.loss, data)
+    chosen = choose(recipe, data, rows, FAMILIES[family_name])
+    _check_loss(chosen.loss, recipe, data)
     _check_towers(recipe, towers, data)
     threads = recipe.run.threads or threads_for(family_name)
     device = device_for(recipe.run.device)
@@ -86,19 +86,23 @@ def prepare(train_pairs: Pairs, recipe: Recipe, towers: TwoTower | None = None) 
     query_tokens = cached_tokens(towers.query, data.query_texts)
     if data.catalogue:
         means = class_means(towers, data, query_tokens)
-        towers = TwoTower(towers.query, Prototypes.from_means(data.document_texts, means, parts=towers.query.parts))
+        table = Prototypes.from_means(data.document_texts, means, parts=towers.query.parts)
+        table.sparse = recipe.negatives.kind == "mixed"
+        towers = TwoTower(towers.query, table)
         share(towers.to(device), team)  # sums may round differently on another machine
     document_tokens = cached_tokens(towers.document, data.document_texts)
+    if recipe.loss.views == "dropout":
+        check_views(towers.query, data.query_texts)
 
     # a document that only its own query meets has no second direction
     symmetric = not data.catalogue and recipe.negatives.meet == "batch"
-    loss = make_loss(chosen.asked, symmetric=symmetric).to(device)
-    stages = _stages(recipe, data, train_pairs.kind, FAMILIES[family_name], chosen, symmetric=symmetric)
+    loss = make_loss(chosen.asked, towers.query, symmetric=symmetric).to(device)
+    stages = _stages(recipe, data, rows, chosen, towers.query, symmetric=symmetric)
     for stage in stages:
         if stage.loss is not None:
             stage.loss.to(device)
     if stages[-1].until != chosen.steps:
-        chosen = choose(recipe, data, train_pairs.kind, FAMILIES[family_name], steps=stages[-1].until)
+        chosen = choose(recipe, data, rows, FAMILIES[family_name], steps=stages[-1].until)
     known = None if data.target is not None else Known(*_known(data))
     negatives = negatives_for(
         recipe, data, known, batch_size=chosen.batch_size, steps_per_epoch=chosen.steps_per_epoch, team=team
@@ -137,7 +141,7 @@ def prepare(train_pairs: Pairs, recipe: Recipe, towers: TwoTower | None = None) 
         stages=stages,
         facts={
             **chosen.facts(),
-            **_loss_facts(chosen, data, brought=recipe.negatives.kind != "in_batch" or material.alone),
+            **loss_facts(loss, chosen, data, brought=recipe.negatives.kind != "in_batch" or material.alone),
             "chosen.model": kind,
             "chosen.precision": str(precision).removeprefix("torch."),
             "chosen.threads": threads,
@@ -149,6 +153,12 @@ def prepare(train_pairs: Pairs, recipe: Recipe, towers: TwoTower | None = None) 
             "model.tokens": int(query_tokens.lengths.sum()),
         },
     )
+
+
+def _examples(pairs: Pairs, recipe: Recipe) -> tuple[Examples, Kind]:
+    """The examples, and the kind of rows they come from or stand for."""
+    data = examples(pairs, prototypes=against_prototypes(recipe.loss))
+    return (twice(data), "pairs") if recipe.loss.views == "dropout" else (data, pairs.kind)
 
 
 def against_prototypes(section: LossSection) -> bool:
@@ -173,7 +183,7 @@ def class_means(towers: TwoTower, data: Examples, tokens: Tokens) -> torch.Tenso
     return sums / torch.bincount(data.group, minlength=len(sums)).clamp(min=1)[:, None]
 
 
-def _check_loss(loss: str, section: LossSection, data: Examples) -> None:
+def _check_loss(loss: str, recipe: Recipe, data: Examples) -> None:
     graded = data.target is not None
     if graded != (OBJECTIVES[loss].rows == "graded") or (loss == "prototypes" and not data.catalogue):
         fits = [
@@ -185,12 +195,17 @@ def _check_loss(loss: str, section: LossSection, data: Examples) -> None:
             f"loss.kind '{loss}' does not fit {'graded' if graded else 'these'} rows; expected {', '.join(fits)}",
             hint='leave loss.kind at "auto"',
         )
-    if loss == "logq" and data.catalogue:
+    if loss == "logq" and data.catalogue and recipe.negatives.kind != "mixed":
         raise RecipeError(
             "every text meets the prototypes of all classes, so that no sampling is to be corrected (logq)",
-            hint='set loss.kind = "prototypes", or leave loss.against at "auto"',
+            hint='set loss.kind = "prototypes", or negatives.kind = "mixed" to draw classes',
         )
-    if section.against == "prototypes" and not data.catalogue:
+    if OBJECTIVES[loss].alone and data.catalogue:
+        raise RecipeError(
+            f"loss.kind '{loss}' is of pairs of texts, and these are compared with prototypes",
+            hint='leave loss.against at "auto"',
+        )
+    if recipe.loss.against == "prototypes" and not data.catalogue:
         raise RecipeError(
             'loss.against is "prototypes", and these rows have no classes', hint='leave loss.against at "auto"'
         )
@@ -205,15 +220,15 @@ def _check_towers(recipe: Recipe, towers: TwoTower | None, data: Examples) -> No
 
 
 def _stages(
-    recipe: Recipe, data: Examples, kind: Kind, family: Family, chosen: Chosen, *, symmetric: bool
+    recipe: Recipe, data: Examples, kind: Kind, chosen: Chosen, tower: Tower, *, symmetric: bool
 ) -> tuple[Stage, ...]:
     """The stages of the run, with the losses they ask for."""
 
-    def loss_of(changes: Mapping[str, Any]) -> Loss:
+    def loss_of(changes: Mapping[str, Any]) -> Loss | PairLoss:
         changed = patch(recipe, {f"loss.{name}": value for name, value in changes.items()})
-        settled = choose(changed, data, kind, family)
-        _check_loss(settled.loss, changed.loss, data)
-        return make_loss(settled.asked, symmetric=symmetric)
+        settled = choose(changed, data, kind, FAMILIES[family_of_tower(tower)])
+        _check_loss(settled.loss, changed, data)
+        return make_loss(settled.asked, tower, symmetric=symmetric)
 
     return staged(
         recipe.curriculum.stages,
@@ -267,33 +282,4 @@ def _known(data: Examples) -> tuple[torch.Tensor, torch.Tensor]:
     return data.query_id[data.query], data.document_id[data.positive]
 
 
-def _loss_facts(chosen: Chosen, data: Examples, *, brought: bool) -> dict[str, float]:
-    """Where the loss starts when all candidates look alike, and how low it can get."""
-    if data.target is not None:
-        if chosen.loss == "cosine":
-            return {"loss.floor": 0.0, "loss.chance": float(data.target.var(correction=0))}
-        grades = torch.unique((data.target * GRADES).round(), return_counts=True)[1].double()
-        counts = [max(1, round(share * chosen.batch_size)) for share in (grades / grades.sum()).tolist()]
-        return {"loss.floor": cosent_floor(counts, chosen.temperature), "loss.chance": cosent_chance(counts)}
-    met = float(chosen.candidates) if brought else _candidates_met(chosen, data)
-    floor, chance = levels(chosen.asked, met)
-    return {"loss.candidates": met, "loss.floor": floor, "loss.chance": chance}
-
-
-def _candidates_met(chosen: Chosen, data: Examples) -> float:
-    """Different documents in a batch, on average over the first batches: frequent ones meet each other there."""
-    if data.catalogue:
-        return float(chosen.candidates)
-    if chosen.loss == "logq" and not chosen.asked.positive_too:
-        return float(len(data.document_texts))  # whose softmax it estimates
-    steps = range(min(20, chosen.steps_per_epoch))
-    rows = [rows_of(step, len(data), batch_size=chosen.batch_size, seed=0) for step in steps]
-    met = []
-    for part in rows:
-        brought = data.negatives[part]
-        met.append(torch.unique(torch.cat([data.positive[part], brought[brought >= 0]])).numel())
-    return max(2.0, sum(met) / len(met))
-
-
 GRADED_DROPOUT = 0.5  # of an n-gram tower's features: a grade needs more of the text than a class does
-GRADES = 20  # steps on the scale of grades that the levels of CoSENT's loss are worked out with

@@ -17,10 +17,10 @@ from embedfit.engine.exchange import sum_gradients
 from embedfit.engine.pairing import Pairing
 from embedfit.engine.sharding import is_sharded
 from embedfit.errors import NonFiniteLossError
-from embedfit.losses import Loss
+from embedfit.losses import BYOL, Loss, PairLoss
 from embedfit.scores import Doubtful, Guide, Known
 from embedfit.team import ALONE, Team
-from embedfit.towers import TwoTower
+from embedfit.towers import Tower, TwoTower
 from embedfit.types import Batch, Memory
 
 
@@ -30,7 +30,7 @@ class Objective:
 
     Attributes:
         model: the towers.
-        loss: scores to one number per query.
+        loss: scores, or the embeddings of each pair, to one number per query.
         known: pairs known to belong together beyond the batch, never used as negatives.
         guide: another model that is asked which documents may belong to a query after all.
         precision: arithmetic of the towers; scores and loss are fp32 whatever it is.
@@ -39,7 +39,7 @@ class Objective:
     """
 
     model: TwoTower
-    loss: Loss
+    loss: Loss | PairLoss
     known: Known | None = None
     guide: Guide | None = None
     precision: torch.dtype = torch.float32
@@ -82,6 +82,8 @@ def train_step(objective: Objective, batch: Batch, *, number: int, seed: int = 0
     Raises:
         NonFiniteLossError: the loss is NaN or infinite; no gradient has been computed and the weights are untouched.
     """
+    if isinstance(objective.loss, BYOL):
+        objective.loss.follow(objective.model.query)
     batch, queries, documents, pairing = _divided(objective, batch, (seed, number))
     query, document, found = _forward(objective, queries, documents, pairing, batch.memory)
     _check_finite(found, objective, pairing, batch, query, number)
@@ -104,12 +106,14 @@ def loss_of(objective: Objective, batch: Batch) -> float:
     """The loss of a batch in evaluation mode, without gradient; the towers' mode is restored."""
     was = objective.model.training
     objective.model.eval()
+    objective.loss.eval()
     learned = {p: p.grad for p in objective.loss.parameters()}
     try:
         batch, queries, documents, pairing = _divided(objective, batch, None)
         return _forward(objective, queries, documents, pairing, batch.memory)[2].value
     finally:
         objective.model.train(was)
+        objective.loss.train(was)
         for p, gradient in learned.items():
             p.grad = gradient
 
@@ -125,12 +129,20 @@ def _forward(
     return query, document, contrast(query, document, objective.loss, pairing, parts=objective.model.query.parts)
 
 
+def _of_documents(objective: Objective) -> Tower:
+    if not isinstance(objective.loss, BYOL):
+        return objective.model.document
+    assert isinstance(objective.loss.target, Tower)
+    return objective.loss.target
+
+
 def _divided(objective: Objective, batch: Batch, seed: tuple[int, int] | None) -> tuple[Batch, Side, Side, Pairing]:
     """The batch in the order of the processes, this process's queries and documents, and what belongs together."""
     team, model = objective.team, objective.model
-    sharded = {tower: team.size > 1 and is_sharded(tower) for tower in (model.query, model.document)}
+    of_documents = _of_documents(objective)
+    sharded = {tower: team.size > 1 and is_sharded(tower) for tower in (model.query, of_documents)}
     of_query = deal(batch.query.lengths, model.query.micro, team, even=sharded[model.query])
-    of_document = deal(batch.document.lengths, model.document.micro, team, even=sharded[model.document])
+    of_document = deal(batch.document.lengths, of_documents.micro, team, even=sharded[of_documents])
     if team.size > 1:
         batch = batch.reordered(of_query.order, of_document.order)
     pairing = Pairing(
@@ -157,11 +169,11 @@ def _divided(objective: Objective, batch: Batch, seed: tuple[int, int] | None) -
     )
     document = replace(
         query,
-        tower=model.document,
+        tower=of_documents,
         tokens=batch.document if team.size == 1 else batch.document.select(own_d),
         deal=of_document,
         seed=None if seed is None else (*seed, 1),
-        abreast=team if sharded[model.document] else ALONE,
+        abreast=team if sharded[of_documents] else ALONE,
         kept={},
     )
     return batch, query, document, pairing

@@ -5,14 +5,17 @@ from embedfit.losses.cells import Sigmoid
 from embedfit.losses.graded import CoSENT, CosineRegression
 from embedfit.losses.infonce import InfoNCE
 from embedfit.losses.margins import Additive, Angular, Least, Margin, Multiple
+from embedfit.losses.pairs import BYOL, AnglE, PairLoss, SimSiam, SoftmaxHead
 from embedfit.losses.ranking import Circle, Hinge, Homotopy
 from embedfit.losses.softmax import DCL, Debiased, Focal, LogQ, TargetProbability
 from embedfit.losses.symmetric import Symmetric
 from embedfit.losses.temperature import Temperature
 
 __all__ = [
+    "BYOL",
     "DCL",
     "Additive",
+    "AnglE",
     "Angular",
     "Circle",
     "CoSENT",
@@ -27,8 +30,11 @@ __all__ = [
     "Loss",
     "Margin",
     "Multiple",
+    "PairLoss",
     "Sigmoid",
+    "SimSiam",
     "Softmax",
+    "SoftmaxHead",
     "Symmetric",
     "TargetProbability",
     "Temperature",

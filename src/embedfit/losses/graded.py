@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["CoSENT", "CosineRegression"]
+__all__ = ["CoSENT", "CosineRegression", "misordered"]
 
 import torch
 from jaxtyping import Float
@@ -16,6 +16,12 @@ def _graded(scores: Scores) -> tuple[Float[Tensor, " q"], Float[Tensor, " q"]]:
     if scores.target is None or scores.values.shape[1] != 1:
         raise ValueError("a graded loss needs paired scores [q, 1] with a target; build them with `paired_scores`")
     return scores.values[:, 0], scores.target[:, 0]
+
+
+def misordered(logits: Float[Tensor, " q"], grade: Float[Tensor, " q"]) -> Float[Tensor, ""]:
+    """log(1 + sum over grade_i > grade_j of exp(logit_j - logit_i))."""
+    wrong = (logits[None, :] - logits[:, None]).masked_fill(grade[:, None] <= grade[None, :], NEVER)
+    return torch.cat([logits.new_zeros(1), wrong.flatten()]).logsumexp(0)
 
 
 class CoSENT(Loss):
@@ -43,10 +49,7 @@ class CoSENT(Loss):
     def forward(self, scores: Scores) -> Float[Tensor, " q"]:
         """The batch's loss, once for each query."""
         value, grade = _graded(scores)
-        logits = value / self.temperature
-        wrong = (logits[None, :] - logits[:, None]).masked_fill(grade[:, None] <= grade[None, :], NEVER)
-        flat = torch.cat([logits.new_zeros(1), wrong.flatten()])
-        return flat.logsumexp(0).expand(len(value))
+        return misordered(value / self.temperature, grade).expand(len(value))
 
 
 class CosineRegression(Loss):

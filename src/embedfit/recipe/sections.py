@@ -73,10 +73,13 @@ class LossSection(Section):
 
     kind: Literal[
         "auto", "infonce", "prototypes", "dcl", "debiased", "focal", "target", "logq", "sigmoid", "bce", "hinge",
-        "triplet", "homotopy", "circle", "cosine", "cosent",
+        "triplet", "homotopy", "circle", "cosine", "cosent", "angle", "softmax_head", "simsiam", "byol",
     ] = Field("auto", description="the objective")  # fmt: skip
     against: Literal["auto", "batch", "prototypes"] = Field(
         "auto", description="classes: prototypes of all classes, or texts of one class against the others of the batch"
+    )
+    views: Literal["rows", "dropout"] = Field(
+        "rows", description="dropout: every text is its own positive, under another dropout; labels are not looked at"
     )
     directions: Literal["auto", "both", "documents"] = Field(
         "auto", description="documents: queries look for documents; both: and documents for queries"
@@ -110,6 +113,9 @@ class LossSection(Section):
         "all", description="which of its negatives a positive is to lead (hinge, triplet)"
     )
     positive_too: bool = Field(False, description="the positive is corrected too, as in 2019 (logq)")
+    grades: int = Field(2, ge=2, description="classes that grades are rounded to (softmax_head)")
+    decay: float = Field(0.99, ge=0, le=1, description="share of itself that the copy of the tower keeps (byol)")
+    stop: bool = Field(True, description="no gradient flows into what is predicted (simsiam)")
 
 
 Rates = dict[Literal["query", "document", "loss", "embeddings", "layers", "head"], Annotated[float, Field(ge=0)]]

@@ -24,11 +24,15 @@ class Prototypes(Tower):
         table: their embeddings, in the same order; becomes a trained parameter.
         parts: of the embeddings they are compared with; each part is scaled to length 1 / sqrt(parts).
 
+    Attributes:
+        sparse: the gradient has only the rows of a step, for steps that meet a part of very many classes.
+
     Raises:
         ModelError: a label is named twice, or labels and rows are not equally many.
     """
 
     max_tokens = 1
+    sparse: bool = False
     micro = 1 << 16  # looked up, not computed: a call costs more than its rows
 
     def __init__(self, labels: Sequence[str], table: Float[Tensor, "c e"], *, parts: int = 1) -> None:
@@ -79,7 +83,7 @@ class Prototypes(Tower):
 
     def forward(self, tokens: Tokens) -> Float[Tensor, "n e"]:
         """The prototypes of the labels."""
-        rows = nn.functional.embedding(tokens.ids, self.table)
+        rows = nn.functional.embedding(tokens.ids, self.table, sparse=self.sparse)
         return rows if self.parts == 1 else _unit_parts(rows, self.parts) / self.parts**0.5
 
 
