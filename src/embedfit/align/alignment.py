@@ -23,7 +23,7 @@ from embedfit.align.search import Search, search_quality
 from embedfit.align.spaces import Nearness, Ruler, folds_of, space_facts
 from embedfit.data.audit_finding import DataFinding
 from embedfit.data.vectors import Matched
-from embedfit.errors import BadRow
+from embedfit.errors import BadRow, RecipeError
 from embedfit.losses.vectors import objective as objective_of
 from embedfit.towers.vector_map import Kind, VectorMap
 
@@ -172,7 +172,7 @@ def fit_map(
     descent: Descent,
 ) -> Fit:
     """Learn a map from most of the pairs, and measure it on the others."""
-    chosen = smallest(exam) if kind == "auto" else next(t for t in exam.trials[::-1] if t.kind == kind)
+    chosen = _chosen(exam, kind)
     source, target = exam.rulers
     x, y = source(pairs.source), target(pairs.target)
     folds = folds_of(x, FOLDS + 1, descent.seed)
@@ -208,6 +208,20 @@ def fit_map(
         learning=learning,
         search=search,
     )
+
+
+def _chosen(exam: Exam, kind: Kind | Literal["auto"]) -> Trial:
+    """The kind of map asked for (of the ranks of a low-rank one, the best), or the smallest that is good enough."""
+    if kind == "auto":
+        return smallest(exam)
+    tried = [trial for trial in exam.trials if trial.kind == kind]
+    if not tried:
+        sizes = " and ".join(str(len(ruler.mean)) for ruler in exam.rulers)
+        raise RecipeError(
+            f"there is no map of kind '{kind}' between spaces of {sizes} dimensions that is smaller than a linear one",
+            hint="take linear",
+        )
+    return tried[-1]
 
 
 def _scales(ruler: Ruler) -> tuple[Float[np.ndarray, " e"], Float[np.ndarray, " e"]]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 __all__ = ["align"]
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
 
-from embedfit.cli.options import as_json
+from embedfit.cli.options import as_given, as_json
 
 
 @click.command(short_help="Is there a map from one embedding space to another? Learn it, move an index.")
@@ -55,7 +56,19 @@ def align(source: str, target: str, map_folder: str | None, student: str | None,
     from embedfit.cli import aligning
 
     if map_folder is not None:
+        _only(how, "--apply", "id_column")
         return aligning.apply(map_folder, source, target, how["id_column"], form)
     if student is not None:
-        return aligning.distil(source, target, student, form, **how)
+        used = ("out", "objective", "labels", "seed")
+        _only(how, "--student", *used)
+        return aligning.distil(source, target, student, form, **{name: how[name] for name in used})
     return aligning.compare(source, target, form, **how)
+
+
+def _only(how: Mapping[str, Any], why: str, *used: str) -> None:
+    """Refuse options that would have no effect."""
+    idle = [name for name in as_given(how) if name not in used]
+    if idle:
+        names = {"kind": "map", "id_column": "id"}
+        option = names.get(idle[0], idle[0]).replace("_", "-")
+        raise click.UsageError(f"--{option} has no effect with {why}", ctx=click.get_current_context())

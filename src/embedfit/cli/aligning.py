@@ -69,18 +69,17 @@ def apply(map_folder: str, source: str, out: str, id_column: str | None, form: s
 
 
 def distil(
-    texts: str, teacher: str, student: str, form: str, *, out: str | None, objective: str, labels: str | None,
-    seed: int, id_column: str | None, **other: Any,
-) -> int:  # fmt: skip
+    file: str, teacher: str, student: str, form: str, *, out: str | None, objective: str, labels: str | None, seed: int
+) -> int:
     """Train a small tower after a teacher, and save it."""
     if student not in KINDS:
         raise DataError(f"a student is built from scratch; got '{student}'", hint=f"one of {', '.join(KINDS)}")
     if out is None:
         raise DataError("a student that is not saved is of no use", hint="-o DIR")
-    rows = read_texts(texts)
+    rows = read_texts(file)
     encode = None
     if is_vectors(teacher):
-        vectors = read_vectors(teacher, id_column=id_column).values
+        vectors = read_vectors(teacher).values
     else:
         model = open_model(teacher).model
         say(f"{teacher} embeds {len(rows):,} texts", style="dim")
