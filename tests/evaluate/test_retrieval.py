@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 from worlds import pairs, unit
 
-from embedfit.evaluate import retrieval
+from embedfit.evaluate import faq, retrieval
 from embedfit.evaluate.faq import centroids, entries, scorer
 from embedfit.evaluate.retrieval import rank_task
 from embedfit.evaluate.tasks import Task, task_of
@@ -140,3 +140,17 @@ def test_mixed_beforehand_the_best_row_of_a_candidate_is_its_score(case, how):
     assert (np.diff(of) >= 0).all()
     best = np.stack([(query @ row[of == c].T).max(axis=1) for c in range(owner[-1] + 1)], axis=1)
     assert best == pytest.approx(scorer(query, key, owner, how)(np.arange(3)), abs=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("count", [1, 7, 5_000])
+def test_equal_rows_are_found_and_no_others(dtype, count):
+    draw = np.random.default_rng(count)
+    x = draw.normal(size=(count, 5)).astype(dtype)
+    assert faq._distinct_rows(x)[0] is x  # nothing equal: no copy
+    x = np.nextafter(x[draw.integers(count, size=2 * count)], draw.choice([0, 1], (2 * count, 5)).astype(dtype))
+    x[::9, 2] = -0.0
+    x[::6, 2] = 0.0
+    distinct, back = faq._distinct_rows(x)
+    assert (distinct[back] == x).all()
+    assert len(distinct) == len({tuple(row) for row in (x + 0.0).tolist()})

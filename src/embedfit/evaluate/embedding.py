@@ -27,7 +27,8 @@ def embed(encode: Encode, texts: Sequence[str], what: str) -> Float[np.ndarray, 
     """
     number: dict[str, int] = {}
     back = [number.setdefault(text, len(number)) for text in texts]
-    return unit_rows(np.asarray(encode(list(number))), len(number), what)[back]
+    embedding = unit_rows(np.asarray(encode(list(number))), len(number), what)
+    return embedding if len(number) == len(texts) else embedding[back]
 
 
 def unit_rows(embedding: np.ndarray, count: int, what: str) -> Float[np.ndarray, "n e"]:
@@ -74,7 +75,7 @@ def embed_task(
         ModelError: an encoder gave something other than finite unit rows, or the two sides differ in dimension.
     """
     query = embed(encode_query, task.queries, "queries")
-    key = np.empty((len(task.keys), query.shape[1]), np.float32)
+    key = np.empty((0, 0), np.float32)
     for encode, side, what in ((encode_query, True, "known queries"), (encode_document, False, "documents")):
         rows = np.flatnonzero(task.phrased == side)
         if rows.size:
@@ -84,5 +85,8 @@ def embed_task(
                     f"queries have {query.shape[1]} dimensions, {what} {embedding.shape[1]}",
                     hint="both encoders have to end in the same space",
                 )
+            if rows.size == len(task.keys):  # a corpus may be most of the memory: no copy of it
+                return query, embedding
+            key = key if key.size else np.empty((len(task.keys), query.shape[1]), np.float32)
             key[rows] = embedding
     return query, key

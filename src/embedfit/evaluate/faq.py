@@ -23,7 +23,7 @@ from __future__ import annotations
 
 __all__ = ["How", "Scorer", "centroids", "entries", "scorer"]
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -140,12 +140,31 @@ def _product(query: Matrix, key: Matrix) -> Scorer:
 
 def _distinct_rows(x: Float[np.ndarray, "k e"]) -> tuple[Float[np.ndarray, "u e"], Int[np.ndarray, " k"]]:
     """Rows that differ in any bit (0 and -0 do not), and which of them each row is."""
-    x = np.ascontiguousarray(x + 0.0)
     if not x.shape[1]:
         return x[:1], np.zeros(x.shape[0], np.int64)
-    whole = x.view(np.dtype((np.void, x.shape[1] * x.itemsize)))[:, 0]
-    _, first, back = np.unique(whole, return_index=True, return_inverse=True)
-    return x[first], back
+    _, first, back = np.unique(_keys(x), return_index=True, return_inverse=True)
+    if first.size == x.shape[0]:  # as nearly always: no copy of what may be most of the memory
+        return x, np.arange(x.shape[0])
+    distinct = x[first] + 0.0
+    assert all((distinct[back[part]] == x[part]).all() for part in _parts(x))  # else two rows share a key
+    return distinct, back
+
+
+def _keys(x: Float[np.ndarray, "k e"]) -> Int[np.ndarray, " k"]:
+    """A 64-bit number for each row, which equal rows share and others do not but by a chance of 2^-64."""
+    bits = np.dtype(f"i{x.dtype.itemsize}")
+    odd = np.random.default_rng(0).integers(-(2**62), 2**62, size=(x.shape[1],)) * 2 + 1
+    out = np.empty(x.shape[0], np.int64)
+    for part in _parts(x):
+        # mixed before and after the sum: rows that differ in few bits must not meet
+        mixed = (np.ascontiguousarray(x[part] + 0.0).view(bits).astype(np.int64) + odd) * odd
+        mixed ^= mixed >> 29
+        out[part] = (mixed * odd[::-1]).sum(axis=1)
+    return out
+
+
+def _parts(x: Float[np.ndarray, "k e"]) -> Iterator[slice]:
+    return (slice(start, start + 4096) for start in range(0, x.shape[0], 4096))
 
 
 def _best_two(scores: Float[np.ndarray, "b k"], starts: Int[np.ndarray, " c"]) -> Float[np.ndarray, "b c"]:
