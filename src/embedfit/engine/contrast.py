@@ -15,8 +15,8 @@ from __future__ import annotations
 
 __all__ = ["Contrast", "Way", "contrast"]
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -71,6 +71,7 @@ def contrast(
     pairing: Pairing,
     *,
     parts: int = 1,
+    nested: Sequence[int] = (),
     way: Way = "auto",
 ) -> Contrast:
     """Loss and gradient of the embeddings of a batch.
@@ -83,6 +84,8 @@ def contrast(
         loss: of scores, or of the embeddings of each pair.
         pairing: what belongs together.
         parts: each embedding is so many of equal size end to end, each with a loss of its own; the mean counts.
+        nested: so many of the first coordinates are an embedding too, with a loss of its own; the mean counts (Kusupati
+            et al. 2022, "Matryoshka representation learning", https://arxiv.org/abs/2205.13147, eq. 1).
         way: dense, tiled or streamed; by default what the loss and the size ask for.
 
     Raises:
@@ -92,21 +95,31 @@ def contrast(
         return _in_pairs(query, document, loss, pairing)
     chosen = _way_for(loss, pairing, len(query) * len(document)) if way == "auto" else way
     mine, others = pairing.own_queries, pairing.own_documents
-    losses, by_query, by_document = [], [], []
+    views, losses = _views(query.shape[1], parts, nested), []
+    by_query, by_document = (x.new_zeros(x.shape, dtype=torch.float32) for x in (query[mine], document[others]))
     with torch.autocast(query.device.type, enabled=False):
-        for q, d in zip(query.detach().chunk(parts, -1), document.detach().chunk(parts, -1), strict=True):
-            with gradient_added(loss, parts):
+        for view in views:
+            q, d = query.detach()[:, view], document.detach()[:, view]
+            with gradient_added(loss, len(views)):
                 part = _WAYS[chosen](units(q), units(d), loss, pairing)
             losses.append(part.losses.double())
-            by_query.append(_before_units(q[mine], part.query / parts))
-            by_document.append(_before_units(d[others], part.document / parts))
+            by_query[:, view] += _before_units(q[mine], part.query / len(views))
+            by_document[:, view] += _before_units(d[others], part.document / len(views))
     each = torch.stack(losses).mean(0)
     return Contrast(
         losses=each.float(),
         value=pairing.team.sum((each * pairing.share[mine]).sum()).item(),
-        query=torch.cat(by_query, -1),
-        document=torch.cat(by_document, -1),
+        query=by_query,
+        document=by_document,
     )
+
+
+def _views(dimension: int, parts: int, nested: Sequence[int]) -> list[slice]:
+    """Coordinates that are an embedding of their own."""
+    if parts == 1:
+        return [*(slice(0, size) for size in nested), slice(0, dimension)]
+    size = dimension // parts
+    return [slice(start, start + size) for start in range(0, dimension, size)]
 
 
 def _in_pairs(query: Tensor, document: Tensor, loss: PairLoss, pairing: Pairing) -> Contrast:
@@ -159,7 +172,7 @@ def _dense(query: Tensor, document: Tensor, loss: Loss, pairing: Pairing) -> _Pa
             losses = loss(Scores(values, yes, yes, pairing.target.to(values.dtype)[:, None]))
         else:
             scores = marked(q @ d.T, pairing.positive, pairing.doubtful)
-            losses = loss(_met(scores, pairing, slice(0, len(q))))
+            losses = loss(pairing.met(scores, slice(0, len(q))))
         if losses.requires_grad:  # a loss may be a constant (CoSENT of equal grades)
             (losses * pairing.share).sum().backward()
     mine, others = pairing.own_queries, pairing.own_documents
@@ -224,7 +237,7 @@ def _streamed(query: Tensor, document: Tensor, loss: Loss, pairing: Pairing) -> 
     for rows in _blocks(mine):
         with torch.enable_grad():
             scores = marked(q[rows] @ d.T, pairing.positive[rows], pairing.doubtful, rows.start)
-            losses[rows] = add(inner(_met(scores, pairing, rows)), share[rows] / (2 if symmetric else 1))
+            losses[rows] = add(inner(pairing.met(scores, rows)), share[rows] / (2 if symmetric else 1))
     if symmetric:
         back, owners = _documents(pairing, len(document)), _owners(pairing, len(document))
         weight = torch.zeros(len(document), device=q.device).index_add(0, pairing.positive, share) / owners
@@ -244,18 +257,6 @@ def _streamed(query: Tensor, document: Tensor, loss: Loss, pairing: Pairing) -> 
 def _embedded(document: Tensor, pairing: Pairing) -> Tensor:
     """Rows of the documents of this step; those of steps before come after them and get no gradient."""
     return document[: sum(pairing.documents)]
-
-
-def _met(scores: Scores, pairing: Pairing, rows: slice) -> Scores:
-    """Scores of some queries with what is known of sampling, and without the documents brought for others."""
-    candidate = scores.candidate
-    if pairing.own is not None:
-        own = pairing.own[rows]
-        row, place = (own >= 0).nonzero(as_tuple=True)
-        met = torch.zeros_like(candidate)
-        met[row, own[row, place]] = True
-        candidate = (candidate & met) | scores.positive
-    return replace(scores, candidate=candidate, log_q=pairing.log_q)
 
 
 def _blocks(whole: slice) -> Iterator[slice]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["OBJECTIVES", "Asked", "Kind", "asked", "make_loss", "refuse"]
+__all__ = ["OBJECTIVES", "Asked", "Kind", "asked", "make_loss", "penalties", "refuse"]
 
 import copy
 import json
@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from embedfit.engine.penalty import Penalties
 from embedfit.errors import RecipeError
 from embedfit.losses import (
     BYOL,
@@ -40,6 +41,7 @@ from embedfit.losses import (
     Temperature,
 )
 from embedfit.losses.ranking import Which
+from embedfit.losses.regularise import Covariance, Regulariser, Uniformity, Variance
 from embedfit.probes.attainable import orthogonal_probability
 from embedfit.recipe import LossSection
 from embedfit.towers import Tower
@@ -235,7 +237,12 @@ def refuse(section: LossSection, kind: str) -> None:
         )
 
 
-EVERY = ("kind", "against", "directions", "views")  # settings of every objective
+REGULARISERS: Mapping[str, type[Regulariser]] = {
+    "uniformity": Uniformity,
+    "variance": Variance,
+    "covariance": Covariance,
+}
+EVERY = ("kind", "against", "directions", "views", "nested", "spectral", *REGULARISERS)  # settings of every objective
 NOTHING = ("margin", "label_smoothing")  # settings of which 0 asks for nothing
 
 
@@ -257,3 +264,9 @@ def make_loss(settled: Asked, tower: Tower, *, symmetric: bool) -> Loss | PairLo
         raise RecipeError(f"loss.kind '{settled.kind}': {error}", hint="see the settings of the section loss") from None
     both = of.rows == "pairs" and settled.directions == "both" and symmetric
     return Symmetric(loss) if both and isinstance(loss, Loss) else loss
+
+
+def penalties(section: LossSection) -> Penalties:
+    """What a recipe asks of embeddings and weights beside the loss."""
+    given = section.model_dump()
+    return Penalties([(given[name], make()) for name, make in REGULARISERS.items() if given[name]], section.spectral)

@@ -8,13 +8,13 @@ from __future__ import annotations
 __all__ = ["Pairing"]
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from embedfit.scores import Doubtful
+from embedfit.scores import Doubtful, Scores
 from embedfit.team import ALONE, Team
 
 
@@ -62,3 +62,14 @@ class Pairing:
     def share(self) -> Float[Tensor, " q"]:
         """Weights that sum to 1."""
         return self.weight / self.weight.sum().clamp(min=torch.finfo(torch.float32).tiny)
+
+    def met(self, scores: Scores, rows: slice) -> Scores:
+        """Scores of some queries with what is known of sampling, and without the documents brought for others."""
+        candidate = scores.candidate
+        if self.own is not None:
+            own = self.own[rows]
+            row, place = (own >= 0).nonzero(as_tuple=True)
+            met = torch.zeros_like(candidate)
+            met[row, own[row, place]] = True
+            candidate = (candidate & met) | scores.positive
+        return replace(scores, candidate=candidate, log_q=self.log_q)

@@ -17,7 +17,7 @@ from embedfit.engine.defaults import FAMILIES, Chosen, FamilyName, choose, famil
 from embedfit.engine.device import device_for, memory_for, precision_for, threads_for
 from embedfit.engine.exchange import share
 from embedfit.engine.levels import loss_facts
-from embedfit.engine.objective import OBJECTIVES, make_loss
+from embedfit.engine.objective import OBJECTIVES, make_loss, penalties
 from embedfit.engine.plan import Material
 from embedfit.engine.step import Objective
 from embedfit.engine.views import check_views, twice
@@ -113,6 +113,8 @@ def prepare(train_pairs: Pairs, recipe: Recipe, towers: TwoTower | None = None) 
         loss=loss,
         known=known and known.to(device),
         guide=guide and guide.to(device),
+        penalties=penalties(recipe.loss),
+        nested=_nested(recipe, towers),
         precision=precision,
         memory=memory_for(recipe.run.memory_gb, device),
         team=team,
@@ -239,6 +241,17 @@ def _stages(
         examples=len(data),
         loss_of=loss_of,
     )
+
+
+def _nested(recipe: Recipe, towers: TwoTower) -> tuple[int, ...]:
+    wide = [size for size in recipe.loss.nested if size >= towers.dimension]
+    if recipe.loss.nested and (towers.query.parts > 1 or wide):
+        why = f"it has {towers.dimension} dimensions" if wide else "it is several embeddings of equal size end to end"
+        raise RecipeError(
+            f"loss.nested is {list(recipe.loss.nested)}, and the embedding cannot be cut there: {why}",
+            hint="take smaller prefixes" if wide else 'take another tower, for example model.kind = "static"',
+        )
+    return recipe.loss.nested
 
 
 def _check_rates(recipe: Recipe, towers: TwoTower) -> None:

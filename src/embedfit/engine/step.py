@@ -15,6 +15,7 @@ from embedfit.engine.contrast import Contrast, contrast
 from embedfit.engine.embed import Side, deal
 from embedfit.engine.exchange import sum_gradients
 from embedfit.engine.pairing import Pairing
+from embedfit.engine.penalty import Penalties, penalised, shrink
 from embedfit.engine.sharding import is_sharded
 from embedfit.errors import NonFiniteLossError
 from embedfit.losses import BYOL, Loss, PairLoss
@@ -33,6 +34,8 @@ class Objective:
         loss: scores, or the embeddings of each pair, to one number per query.
         known: pairs known to belong together beyond the batch, never used as negatives.
         guide: another model that is asked which documents may belong to a query after all.
+        penalties: what is asked of embeddings and weights beside the loss.
+        nested: prefixes of the embeddings that have a loss of their own, besides the whole; the mean counts.
         precision: arithmetic of the towers; scores and loss are fp32 whatever it is.
         memory: bytes that activations may take; what does not fit is worked out twice.
         team: the processes that share each batch.
@@ -42,6 +45,8 @@ class Objective:
     loss: Loss | PairLoss
     known: Known | None = None
     guide: Guide | None = None
+    penalties: Penalties = Penalties()  # noqa: RUF009 (frozen)
+    nested: tuple[int, ...] = ()
     precision: torch.dtype = torch.float32
     memory: float = math.inf
     team: Team = ALONE
@@ -87,9 +92,11 @@ def train_step(objective: Objective, batch: Batch, *, number: int, seed: int = 0
     batch, queries, documents, pairing = _divided(objective, batch, (seed, number))
     query, document, found = _forward(objective, queries, documents, pairing, batch.memory)
     _check_finite(found, objective, pairing, batch, query, number)
+    found = penalised(found, query, document, pairing, objective.penalties)
     queries.backward(found.query)
     documents.backward(found.document)
     sum_gradients(objective.model, objective.team)
+    shrink(objective.model, objective.penalties.spectral)
     return Step(
         number=number,
         batch=batch,
@@ -126,7 +133,8 @@ def _forward(
     document = objective.team.gather(documents.forward(), pairing.documents)
     if memory is not None:
         document = torch.cat([document, memory.vectors.to(document)])
-    return query, document, contrast(query, document, objective.loss, pairing, parts=objective.model.query.parts)
+    parts, nested = objective.model.query.parts, objective.nested
+    return query, document, contrast(query, document, objective.loss, pairing, parts=parts, nested=nested)
 
 
 def _of_documents(objective: Objective) -> Tower:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Group", "Place", "factor_of", "groups"]
+__all__ = ["Group", "Place", "factor_of", "groups", "tables"]
 
 import re
 from collections.abc import Mapping
@@ -65,14 +65,14 @@ def groups(
     seen: set[int] = set()
     made: dict[tuple[str, int, str, bool, bool], Group] = {}
     for part, module in modules.items():
-        tables = _tables(module)
+        looked_up = tables(module)
         depths = _depths(module)
         for name, parameter in module.named_parameters():
             if not parameter.requires_grad or id(parameter) in seen:
                 continue
             seen.add(id(parameter))
-            below, place = depths[name], _place(part, name, id(parameter) in tables)
-            decays = parameter.ndim >= 2 and id(parameter) not in tables
+            below, place = depths[name], _place(part, name, id(parameter) in looked_up)
+            decays = parameter.ndim >= 2 and id(parameter) not in looked_up
             gain = name.rpartition(".")[2] == "gain"
             group = made.setdefault(
                 (part, -below, place, decays, gain),
@@ -104,7 +104,7 @@ def _place(part: str, name: str, table: bool) -> Place:
     return "layers" if _LAYER.search(name) else "head"
 
 
-def _tables(module: nn.Module) -> set[int]:
+def tables(module: nn.Module) -> set[int]:
     """Parameters whose rows are looked up."""
     lookups = {id(m.weight) for m in module.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag)}
     return lookups | {id(p) for name, p in module.named_parameters() if _TABLE.search(name)}

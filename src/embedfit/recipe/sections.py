@@ -116,6 +116,13 @@ class LossSection(Section):
     grades: int = Field(2, ge=2, description="classes that grades are rounded to (softmax_head)")
     decay: float = Field(0.99, ge=0, le=1, description="share of itself that the copy of the tower keeps (byol)")
     stop: bool = Field(True, description="no gradient flows into what is predicted (simsiam)")
+    nested: tuple[Count, ...] = Field(
+        (), description="prefixes of the embedding that have a loss of their own, for embeddings that may be cut"
+    )
+    uniformity: float = Field(0.0, ge=0, description="weight of an even spread of the embeddings")
+    variance: float = Field(0.0, ge=0, description="weight of coordinates that vary")
+    covariance: float = Field(0.0, ge=0, description="weight of coordinates that do not repeat each other")
+    spectral: float = Field(0.0, ge=0, description="weight of half the squared spectral norms of the weight matrices")
 
 
 Rates = dict[Literal["query", "document", "loss", "embeddings", "layers", "head"], Annotated[float, Field(ge=0)]]
