@@ -16,17 +16,52 @@ from embedfit.recipe import patch
 from embedfit.run import Run
 
 CODES = [check.code for check in CHECKS]
-KNOCK_INS = ("DAT007", "NEG002", "LOS011", "MOD006", "MOD007", "MOD008", "OPT010", "NUM003")
+KNOCK_INS = ("DAT007", "NEG002", "LOS011", "MOD006", "MOD007", "MOD008", "OPT010", "NUM003", "NEG004", "MOD009")
 BELOW = {
-    "GEO001", "OPT001", "EVA001", "LOS003", "PAI003", "NEG003", "LOS004", "LOS006", "LOS008", "MOD004", "OPT006",
-    "OPT007", "OPT009", "EVA004", *KNOCK_INS,
-}  # fmt: skip
+    "GEO001",
+    "OPT001",
+    "EVA001",
+    "LOS003",
+    "PAI003",
+    "NEG003",
+    "LOS004",
+    "LOS006",
+    "LOS008",
+    "MOD004",
+    "OPT006",
+    "OPT007",
+    "OPT009",
+    "EVA004",
+    *KNOCK_INS,
+}
 SOMETIMES = {"LOS004", "LOS009", "LOS010", "EVA004"}  # on some kinds of loss or metric only
 TROUBLE = (Outcome.ISSUE, Outcome.WATCH)
 FACTS = {
-    "DAT004", "NEG001", "LOS001", "NUM001", "DAT008", "PAI001", "PAI002", "PAI003", "PAI004", "NEG003", "LOS004",
-    "LOS005", "LOS006", "LOS007", "LOS008", "OPT004", "OPT005", "OPT006", "OPT011", "OPT012", "NUM002", "EVA004", "MOD005",
-}  # fmt: skip
+    "DAT004",
+    "NEG001",
+    "LOS001",
+    "NUM001",
+    "DAT008",
+    "PAI001",
+    "PAI002",
+    "PAI003",
+    "PAI004",
+    "NEG003",
+    "LOS004",
+    "LOS005",
+    "LOS006",
+    "LOS007",
+    "LOS008",
+    "OPT004",
+    "OPT005",
+    "OPT006",
+    "OPT011",
+    "OPT012",
+    "NUM002",
+    "EVA004",
+    "MOD005",
+    "DAT009",
+}
 """Exact, or an experiment: these convict."""
 
 
@@ -82,6 +117,7 @@ def test_a_statistic_is_on_the_side_of_its_limit_that_the_outcome_says(code):
         "LOS003",
         "GEO002",
         "PAI001",
+        "DAT009",
         "PAI002",
     }:  # these look at a second reading, too
         assert (healthy.value >= healthy.limit) if below else (healthy.value <= healthy.limit)
@@ -116,8 +152,12 @@ def test_an_unreachable_loss_is_graded_by_its_floor(temperature, outcome):
 @pytest.mark.parametrize("margin", [0.0, 0.2])
 @pytest.mark.parametrize("known", [True, False])
 def test_the_prescribed_temperature_makes_the_loss_reachable(margin, known):
-    facts = {"loss.floor": infonce_floor(256, 1.0, margin=margin), "loss.chance": infonce_chance(256),
-             "chosen.margin": margin, "chosen.candidates": 256 if known else None}  # fmt: skip
+    facts = {
+        "loss.floor": infonce_floor(256, 1.0, margin=margin),
+        "loss.chance": infonce_chance(256),
+        "chosen.margin": margin,
+        "chosen.candidates": 256 if known else None,
+    }
     [cure] = look("LOS001", run(facts)).prescription
     temperature = cure.change["loss.temperature"]
     assert infonce_floor(256, temperature, margin=margin) <= 0.05 * infonce_chance(256)

@@ -11,7 +11,6 @@ from embedfit.doctor.check import COMPONENTS, Check, Finding
 from embedfit.doctor.examine import examine
 from embedfit.run import Run
 
-
 LOSSES = [check.code for check in CHECKS if check.code.startswith("LOS") and check.code != "LOS010"]
 
 

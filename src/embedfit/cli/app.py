@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 import embedfit
-from embedfit.cli import align, demo, look, prepare, train, use
+from embedfit.cli import advise, align, demo, look, prepare, train, tune, use
 from embedfit.cli.interrupt import INTERRUPTED, Interrupted
 from embedfit.cli.terminal import complain
 from embedfit.errors import EmbedfitError
@@ -20,7 +20,7 @@ from embedfit.errors import EmbedfitError
 FAILED = 2
 COMMANDS = (
     demo.demo, prepare.audit, prepare.init, train.train, use.evaluate, use.search, use.encode,
-    align.align, look.diagnose, look.report, look.explain, look.completion,
+    align.align, advise.advise, tune.tune, doctor.diagnose, doctor.fix, look.report, look.explain, look.completion,
 )  # fmt: skip
 
 

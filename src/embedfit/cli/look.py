@@ -1,8 +1,8 @@
-"""Looking at a run: `diagnose`, `report`, `explain`; and `completion`."""
+"""Looking at a run: `report`, `explain`; and `completion`."""
 
 from __future__ import annotations
 
-__all__ = ["completion", "diagnose", "explain", "report"]
+__all__ = ["completion", "explain", "report"]
 
 import click
 from click.shell_completion import CompletionItem, get_completion_class
@@ -17,27 +17,6 @@ def complete_code(ctx: click.Context, option: click.Parameter, text: str) -> lis
     from embedfit.doctor import CHECKS
 
     return [CompletionItem(c.code, help=c.name) for c in CHECKS if c.code.startswith(text.upper())]
-
-
-@click.command(short_help="Find out why a run did not converge.")
-@click.argument("run", metavar="RUN", type=click.Path())
-@click.option("--passive", is_flag=True, help="Only checks that train nothing (today that is all of them).")
-@as_json
-def diagnose(run: str, passive: bool, form: str) -> int:
-    """Find out why a run did not converge, or that it is healthy. The exit status is 1 where it is ill."""
-    del passive
-    from embedfit.doctor import diagnose as examine
-    from embedfit.report import diagnosis_view
-    from embedfit.run import load
-
-    found = examine(load(run))
-    if form == "json":
-        print_json(found.to_dict())
-    else:
-        show(diagnosis_view(found))
-        if found.troubles:
-            say(f"more: embedfit explain {found.troubles[0].code}", style="dim")
-    return int(found.verdict == "ill")
 
 
 @click.command(short_help="Write the report of a run as one HTML file.")

@@ -19,7 +19,7 @@ from embedfit.doctor.diagnosis import Diagnosis
 from embedfit.doctor.examine import diagnose
 from embedfit.doctor.look import loss_facts, optimiser_facts
 from embedfit.probes import embedding, score
-from embedfit.probes.state import Snapshot
+from embedfit.probes.state import Snapshot, same_random_numbers
 from embedfit.run import History, Run
 
 METRIC = "held-out metric"
@@ -138,7 +138,8 @@ class Doctor:
 
     def diagnose(self, codes: Sequence[str] = ()) -> Diagnosis:
         """What the readings and the facts say; nothing is trained. `codes` restricts the checks."""
-        return diagnose(self.record, codes)
+        with same_random_numbers():
+            return diagnose(self.record, codes)
 
     def checkup(self) -> Diagnosis:
         """Run the last step's inputs through the model again in other company, then diagnose; takes seconds.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["experiment"]
+__all__ = ["BREAKS", "SLOWS", "experiment", "learned"]
 
 import math
 from collections.abc import Callable, Collection, Mapping
@@ -60,14 +60,22 @@ def experiment(lab: Lab, facts: Mapping[str, Any], suspects: Collection[str] = (
     found |= {f"experiment.control.{k}": v for k, v in asdict(lab.effect(CONTROL, lab.gold, [0])).items()}
     if not gold.probe > LIFTED:
         found |= rival_towers(lab)
-    suspicious = found["experiment.control.relative"] < -FINE and not found.get("experiment.arrives")
+    suspicious = found["experiment.control.relative"] < -FINE and not found.get("experiment.arrives") and learned(found)
     found |= knock_ins(lab, facts, suspicious=suspicious, suspects=suspects)
     found |= {} if lab.left < 0 else refined(lab, {**facts, **found})
     return found | cures(lab, found)
 
 
+def learned(facts: Mapping[str, Any]) -> bool:
+    """Whether the reference learned enough for differences to mean something."""
+    reference, chance = facts["experiment.reference"], facts["experiment.chance"]
+    gain = reference - facts["experiment.start"]
+    seen = not math.isfinite(chance) or facts["experiment.probe"] > 6 * chance
+    return seen or gain > max(0.01, 0.1 * abs(reference))
+
+
 def to_the_end(lab: Lab, reference: float) -> Facts:
-    """Where arms are shorter than the author's own run: does that arrive, in the end, where the reference is now?"""
+    """Where arms are shorter than the author's run: does that arrive, in the end, where the reference is now?"""
     control = lab.run(CONTROL)
     longer = replace(CONTROL, name="the author's program, all steps")
     if lab.steps >= lab.planned or control.metric > (1 - SLOWS) * reference or control.broken:

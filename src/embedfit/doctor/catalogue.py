@@ -9,6 +9,7 @@ from difflib import get_close_matches
 
 from embedfit.doctor.check import Check
 from embedfit.doctor.checks import (
+    brought,
     costs,
     data,
     evaluation,
@@ -36,13 +37,15 @@ CHECKS: tuple[Check, ...] = (
     data.ManyTinyClasses(),
     costs.CostlyOrder(),
     measure.NarrowData(),
+    pairing.ConstantInputs(),
     pairing.MisalignedRows(),
     pairing.MixedWithinBatches(),
     pairing.UnrelatedPairs(),
     pairing.NoisyPairs(),
     negatives.FalseNegativesInBatch(),
-    costs.UnmaskedNegatives(),
+    brought.UnmaskedNegatives(),
     negatives.NoNegatives(),
+    brought.CostlyNegatives(),
     losses.UnreachableLoss(),
     losses.LossAtChance(),
     losses.PinnedLoss(),
@@ -64,6 +67,7 @@ CHECKS: tuple[Check, ...] = (
     costs.CostlyFreezing(),
     costs.CostlyDropout(),
     costs.CostlyMode(),
+    brought.CostlyArchitecture(),
     optimisation.UnmovedWeights(),
     optimisation.ExplodingSteps(),
     optimisation.StoppedEarlyInTraining(),

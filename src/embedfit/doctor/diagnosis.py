@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-__all__ = ["Cost", "Diagnosis", "Verdict"]
+__all__ = ["Cost", "Diagnosis", "Verdict", "seconds"]
 
 import json
+import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
 from typing import Any, Literal
 
 from embedfit.doctor.check import Finding, Outcome
+from embedfit.errors import EmbedfitError
 
 Verdict = Literal["healthy", "ill", "cannot-tell"]
 
@@ -59,6 +64,18 @@ class Diagnosis:
             "findings": [finding.to_dict() for finding in self.findings],
         }
 
+    def to_html(self, path: str | os.PathLike[str]) -> Path:
+        """Write the diagnosis as one HTML file that needs no network.
+
+        Returns:
+            The path.
+
+        Raises:
+            RunError: the file cannot be written.
+        """
+        # drawing lives above judging; this is only a door to it
+        return import_module("embedfit.report").write_diagnosis(self, path)
+
     def __str__(self) -> str:
         return "\n".join(_lines(self))
 
@@ -98,3 +115,17 @@ def _trouble(finding: Finding, *, told: bool) -> Sequence[str]:
 
 def _cut(line: str) -> str:
     return line if len(line) <= WIDTH else line[: WIDTH - 3].rsplit(" ", 1)[0] + " ..."
+
+
+def seconds(text: str | float) -> float:
+    """A budget such as "60s", "5 min" or 90, in seconds.
+
+    Raises:
+        EmbedfitError: it cannot be read.
+    """
+    if not isinstance(text, str):
+        return float(text)
+    match = re.fullmatch(r"([0-9.]+)\s*(s|sec|m|min|h)?", text.strip().lower())
+    if match is None:
+        raise EmbedfitError(f"'{text}' is no budget", hint='write it as "60s", "5 min" or "1 h"')
+    return float(match[1]) * {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600}[match[2] or "s"]

@@ -85,6 +85,7 @@ GLOSSARY: Mapping[str, str] = {
     "pairing.lag_z": "pair z at that shift",
     "pairing.batch_z": "pair z of the means over batches",
     "pairing.noise": "share of the rows held back that belong to no relation",
+    "inputs.constant": "share of the positions of an input that are the same in every row",
     "rows.seen": "rows of the batches looked at",
     "rows.distinct_documents": "distinct documents among them",
     "evaluation.apart": "difference of two calls of the author's metric",
@@ -101,7 +102,18 @@ GLOSSARY: Mapping[str, str] = {
     "experiment.rate.share": "share of the loss that it wins back",
     **{
         f"experiment.{part}.relative": f"change of the reference by the author's part '{part}'"
-        for part in ("loss", "optimiser", "trainable", "order", "regularisation", "precision", "mode", "negatives")
+        for part in (
+            "loss",
+            "optimiser",
+            "trainable",
+            "order",
+            "regularisation",
+            "precision",
+            "mode",
+            "negatives",
+            "brought",
+            "architecture",
+        )
     },
     # readings over the steps
     "loss": "mean loss of the batch",

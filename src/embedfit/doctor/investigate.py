@@ -9,10 +9,10 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from embedfit.doctor.battery import BREAKS, SLOWS, experiment
+from embedfit.doctor.battery import BREAKS, SLOWS, experiment, learned
 from embedfit.doctor.catalogue import CHECKS
 from embedfit.doctor.check import Effect, Finding, Outcome, Prescription
-from embedfit.doctor.diagnosis import Cost, Diagnosis, Verdict
+from embedfit.doctor.diagnosis import Cost, Diagnosis, Verdict, seconds
 from embedfit.doctor.examine import examine
 from embedfit.doctor.lab import CONTROL, Lab
 from embedfit.doctor.look import look
@@ -43,15 +43,14 @@ def investigate(build: Build, budget: str | float = "60s") -> Diagnosis:
         Verdict and findings, every check exactly once.
 
     Raises:
-        RecipeError: a budget that cannot be read.
+        EmbedfitError: a budget that cannot be read.
     """
     began = time.perf_counter()
-    seconds = _seconds(budget)
     with same_random_numbers(0):
         program = build(seed=0)
         material = gather(program)
     facts = look(build, material)
-    lab = Lab.open(build, material, seconds, began)
+    lab = Lab.open(build, material, seconds(budget), began)
     facts |= experiment(lab, facts, suspects(facts))
     control = lab.trials[CONTROL, 0]
     history = History()
@@ -163,18 +162,8 @@ def summed_up(findings: list[Finding], facts: Mapping[str, Any]) -> tuple[Verdic
         full = facts["experiment.author_in_full"]
         return "healthy", f"{compared}; slower at first, but in all its steps it reaches {full:.3f}: keep going"
     if facts["experiment.control.relative"] > -BREAKS:
-        if reference < 3 * facts["experiment.chance"] and not facts.get("experiment.own_metric"):
+        if not learned(facts):
             steps = facts["experiment.steps"]
             return "cannot-tell", f"neither program nor reference learned anything in {steps} steps: I need more time"
         return "healthy", f"{compared}; keep going"
     return "cannot-tell", f"{compared}, and no part of it alone explains that: I need a larger budget"
-
-
-def _seconds(budget: str | float) -> float:
-    if not isinstance(budget, str):
-        return float(budget)
-    text = budget.strip().lower()
-    for unit, factor in (("min", 60.0), ("m", 60.0), ("s", 1.0), ("h", 3600.0)):
-        if text.endswith(unit):
-            return float(text.removesuffix(unit).strip()) * factor
-    return float(text)

@@ -19,7 +19,7 @@ from embedfit.doctor.program import Build, Evaluates, Program, Updates
 from embedfit.probes.embedding import mean_direction, rank_share
 from embedfit.probes.floor import infonce_chance, infonce_floor
 from embedfit.probes.pairing import crowding, features, relation
-from embedfit.probes.rows import distinct, table
+from embedfit.probes.rows import Column, distinct, table
 from embedfit.probes.state import fingerprint, same_random_numbers
 from embedfit.probes.step import coupled_rows, watch_update
 from embedfit.probes.trace import DROPOUT, Anatomy, Call, Listener, anatomy
@@ -177,13 +177,23 @@ def of_rows(material: Material) -> Facts:
     cells = material.size * (material.size - 1)
     same = [float(((q[:, None] == q) | (d[:, None] == d)).sum() - len(q)) / cells for q, d in numbers]
     pairs = [distinct([torch.stack([q, d], 1)], len(q)) for q, d in numbers]
+    constant = [_constant(material.pool.columns[n]) for n in dict.fromkeys([*material.query, *material.document])]
     return facts | {
+        "inputs.constant": max([c for c in constant if c is not None] or [0.0]),
         "rows.same": sum(same) / len(same),
         "rows.repeated": sum(1 - len(p.unique()) / len(p) for p in pairs) / len(pairs),
         "rows.seen": material.pool.rows,
         "rows.distinct_queries": len(material.numbers(material.pool)[0].unique()),
         "rows.distinct_documents": len(material.numbers(material.pool)[1].unique()),
     }
+
+
+def _constant(column: Column) -> float | None:
+    """Share of the positions of an input that are the same in every row; None for what has no positions."""
+    if isinstance(column, list) or column.ndim < 2:
+        return None
+    flat = torch.as_tensor(column).reshape(len(column), -1)
+    return float((flat == flat[:1]).all(0).float().mean())
 
 
 def of_geometry(program: Program, material: Material) -> Facts:

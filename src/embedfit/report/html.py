@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["render", "write"]
+__all__ = ["MARKS", "coded", "render", "write"]
 
 import os
 import re
@@ -53,7 +53,7 @@ def render(run: Run, diagnosis: Diagnosis | None = None) -> str:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
     )
-    environment.filters["code"] = _code
+    environment.filters["code"] = coded
     headline = words.headline(run)
     troubles = diagnosis.troubles if diagnosis else ()
     return environment.get_template("page.html.j2").render(
@@ -84,6 +84,6 @@ def render(run: Run, diagnosis: Diagnosis | None = None) -> str:
     )
 
 
-def _code(text: str) -> Markup:
+def coded(text: str) -> Markup:
     """Escaped text in which `words between backticks` are code."""
     return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 __all__ = [
     "CostlyDropout", "CostlyFreezing", "CostlyLoss", "CostlyMode", "CostlyOptimiser", "CostlyOrder", "CostlyPrecision",
-    "UnmaskedNegatives",
 ]  # fmt: skip
 
 from dataclasses import dataclass
@@ -232,34 +231,3 @@ class CostlyMode(KnockIn):
     part = "mode"
     words = "modes"
     cure = "call model.train() before each training step"
-
-
-@dataclass(frozen=True)
-class UnmaskedNegatives(KnockIn):
-    """Documents that equal the positive count as negatives.
-
-    ## What it measures
-    The reference recipe with the author's treatment of equal documents as negatives
-    against the reference alone, on held-out rows, from the same initial weights, batches and random numbers. A loss of
-    more than {share:.0%} of the metric is worth a look, more than {breaks:.0%} is a fault.
-
-    ## Why it hurts
-    The loss pushes a query away from its own document wherever that occurs twice in a batch.
-
-    ## What to do
-    Mask cells of the same document or query, or draw batches without repetitions.
-
-    ## How to confirm
-    The finding is an experiment; the prescription was tried if it says so.
-
-    ## References
-    - Khosla et al. 2020, https://arxiv.org/abs/2004.11362
-    """
-
-    code = "NEG002"
-    name = "unmasked-negatives"
-    component = "negatives"
-    needs = ("experiment.negatives.relative",)
-    part = "negatives"
-    words = "treatment of equal documents as negatives"
-    cure = "mask equal documents and equal queries in the loss, or use a sampler without duplicates"

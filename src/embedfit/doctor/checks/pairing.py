@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["MisalignedRows", "MixedWithinBatches", "NoisyPairs", "UnrelatedPairs"]
+__all__ = ["ConstantInputs", "MisalignedRows", "MixedWithinBatches", "NoisyPairs", "UnrelatedPairs"]
 
 from dataclasses import dataclass
 
@@ -202,3 +202,48 @@ class NoisyPairs(Check):
             return self.finding(Outcome.CLEAR, f"about {value:.0%} of the pairs have no relation", statistic)
         cure = Prescription(why="read the pairs that rank worst, and leave out those that a trained model contradicts")
         return self.finding(Outcome.ISSUE, f"about {value:.0%} of the pairs do not belong together", statistic, cure)
+
+
+@dataclass(frozen=True)
+class ConstantInputs(Check):
+    """Most of an input is the same in every row: what should tell rows apart does not reach the model.
+
+    ## What it measures
+    The share of the positions of a query's or document's input that never change. Above {share:.0%} it is a fault where
+    the reference finds held-back documents less than {times:.0f} times as well as chance.
+
+    ## Why it hurts
+    Texts cut to a few tokens, features filled with zeros, a vocabulary in which everything is unknown: rows become
+    alike, and no model can tell them apart again.
+
+    ## What to do
+    Print the inputs of three different rows. Read longer texts, and check the tokenizer and the join of features.
+
+    ## How to confirm
+    Train on inputs that are whole.
+
+    ## References
+    - Dai and Callan 2019, Deeper text understanding for IR, https://arxiv.org/abs/1905.09217
+    """
+
+    code = "DAT009"
+    name = "constant-inputs"
+    component = "tokenizer"
+    needs = ("inputs.constant", "experiment.probe", "experiment.chance")
+
+    share: float = 0.5
+    times: float = 8.0
+
+    def examine(self, run: Run) -> Finding:
+        """Compare the constant share with the limit, where little can be learned."""
+        value, times = (
+            number(run, "inputs.constant"),
+            number(run, "experiment.probe") / number(run, "experiment.chance"),
+        )
+        statistic = Statistic(
+            name="constant share of an input", value=value, limit=self.share, n=int(find(run, "rows.seen") or 0)
+        )
+        if value <= self.share or times > self.times:
+            return self.finding(Outcome.CLEAR, f"{value:.0%} of the positions of an input never change", statistic)
+        cure = Prescription(why="print the inputs of three rows; read longer texts, check tokenizer and joins")
+        return self.finding(Outcome.ISSUE, f"{value:.0%} of an input is the same in every row", statistic, cure)

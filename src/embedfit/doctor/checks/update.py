@@ -128,8 +128,8 @@ class StaleGradients(Check):
 
     ## What it measures
     The gradient that the optimiser sees against one worked out afresh on the same batch, the lowest cosine of four
-    updates. Below {cosine} it is a fault, unless more than {lost:.0%} of the entries were rounded away. Accumulation over several batches on purpose,
-    without a step in between, is not.
+    updates. Below {cosine} it is a fault, unless more than {lost:.0%} of the entries were rounded
+    away. Accumulation over several batches on purpose, without a step in between, is not.
 
     ## Why it hurts
     Without zero_grad each step moves along the sum of all gradients so far.

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from program_world import Batches, builder
+
+import embedfit as ef
+from embedfit.doctor import Evaluates, Outcome, Program, Updates, investigate
+from embedfit.doctor.material import gather
+from embedfit.doctor.reference import reference_loss
+from embedfit.errors import EmbedfitError
+
+NAMED = {
+    "reversed": "LOS004", "positives": "NEG003", "rolled": "PAI001", "forgotten": "OPT004", "unrelated": "PAI003",
+}  # fmt: skip
+
+
+def test_the_program_of_the_tests_fits_the_protocol():
+    program = builder()()
+    assert isinstance(program, Program)
+    assert isinstance(program, Updates)
+    assert isinstance(program, Evaluates)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", NAMED)
+def test_the_cause_of_a_broken_program_is_named_first(fault):
+    found = investigate(builder(fault), budget="40s")
+    assert found.verdict == "ill", str(found)
+    assert found.findings[0].code == NAMED[fault], str(found)
+    assert len(str(found).splitlines()) <= 25
+
+
+@pytest.mark.slow
+def test_a_healthy_program_is_called_healthy_and_its_page_can_be_written(tmp_path):
+    found = ef.investigate(builder(), budget="40s")
+    assert found.verdict == "healthy", str(found)
+    assert not found.having(Outcome.ISSUE)
+    assert found.cost.steps > 0
+    page = found.to_html(tmp_path / "doctor.html").read_text("utf-8")
+    assert "keep going" in page
+    assert "http" not in page.split("<main>")[1].split("</main>")[0]
+
+
+def test_an_investigation_leaves_random_numbers_alone():
+    before = torch.get_rng_state()
+    investigate(builder("reversed"), budget=5)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_columns_are_traced_to_the_side_they_feed():
+    material = gather(builder()())
+    assert (material.query, material.document) == (("0",), ("1",))
+    assert material.pool is not None
+    assert material.probe is not None
+    assert material.pool.rows + material.probe.rows == len(list(Batches("", 0))) * material.size
+    assert not material.held  # the author has a metric of his own
+
+
+def test_equal_documents_are_no_negatives_of_the_reference():
+    torch.manual_seed(0)
+    query, document = torch.randn(4, 8), torch.randn(3, 8)[[0, 1, 2, 0]]
+    numbers = torch.tensor([0, 1, 2, 0])
+    masked = reference_loss(query, document, (torch.arange(4), numbers))
+    logits = torch.nn.functional.normalize(query, dim=1) @ torch.nn.functional.normalize(document, dim=1).T / 0.05
+    logits[0, 3] = logits[3, 0] = -torch.inf
+    ways = [torch.nn.functional.cross_entropy(x, torch.arange(4)) for x in (logits, logits.T)]
+    torch.testing.assert_close(masked, sum(ways) / 2)
+
+
+def test_a_budget_that_cannot_be_read_is_refused():
+    with pytest.raises(EmbedfitError, match="is no budget"):
+        investigate(builder(), budget="soon")
