@@ -136,6 +136,7 @@ def fit(
     settled = {
         "chosen.learning_rate": plan.learning_rate,
         "chosen.schedule": plan.schedule,
+        "chosen.momentum": plan.momentum,
         "train.shuffled": True,
         "train.best_step": best.step,
         "train.returns": [asdict(made) for made in trips],

@@ -92,18 +92,20 @@ def train(
             break
         stage = guard.stage(number, plan.stage(number))
         asked = objective if stage.loss is None else replace(objective, loss=stage.loss)
+        asked.loss.at(number / plan.steps)
         rate = stage.rate * plan.rate(number, best.cuts)
         watched = observer.due(number)
         material.negatives.refresh(number, partial(material.embeddings, model))
         step = accumulated(asked, material.batches_of(number, plan, stage), number=number, seed=plan.seed)
         moving.optimiser.adapt(stage.rates)
+        noise = moving.noise.read(keep=watched)
         norm = clipped(moving.optimiser, plan, step)
         moving.optimiser.step(rate, watched=watched)
         moving.average.update()
         material.negatives.take(step.batch, step.document[: len(step.batch.document)])
 
         done = number + 1
-        readings = {"loss": step.loss, "learning_rate": rate, "gradient_norm": norm}
+        readings = {"loss": step.loss, "learning_rate": rate, "gradient_norm": norm, **noise}
         if watched:
             readings |= observer.read(step, moving.optimiser)
         observer.record(done, readings)

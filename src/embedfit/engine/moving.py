@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from embedfit.engine.checkpoint import Checkpoint
 from embedfit.engine.guard import Guard
+from embedfit.engine.noise import Meter
 from embedfit.engine.plan import Material, Plan
 from embedfit.engine.step import Objective
 from embedfit.optim import Average, Group
@@ -75,6 +76,7 @@ class Moving:
         self.best = Best()
         self.optimiser = plan.mover(groups)
         self.average = Average(objective.model, plan.decay())
+        self.noise = Meter(self.optimiser.parameters)
         self.guard = Guard(plan.steps, on=plan.guard)
 
     @contextlib.contextmanager
@@ -101,6 +103,7 @@ class Moving:
             "optimiser": self.optimiser.tensors(),
             "average": self.average.state(),
             "best": self.best.weights,
+            "noise": self.noise.state(),
             "negatives": self.material.negatives.state(),
             **{name: loss.state_dict() for name, loss in self._losses().items()},
         }
@@ -124,6 +127,7 @@ class Moving:
         self.optimiser.load(start.part("optimiser"))
         self.average.load(start.part("average"))
         self.material.negatives.load(start.part("negatives"))
+        self.noise.load(start.part("noise"))
         self.guard.load(start.values["guard"])
         best = self.best
         best.metric, best.step = tuple(start.values["metric"]), start.values["best_step"]

@@ -1,0 +1,365 @@
+"""A search on a part of the data, carried to the whole: objective, negatives, schedule, batch size, learning rate."""
+
+from __future__ import annotations
+
+__all__ = ["Trial", "Tuned", "tune"]
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from scipy.stats import spearmanr
+
+from embedfit import run as runs
+from embedfit.data import split
+from embedfit.data.identity import fingerprint
+from embedfit.engine.fit import fit, prepare
+from embedfit.errors import EmbedfitError, RecipeError, RunError
+from embedfit.evaluate import main_metric
+from embedfit.evaluate.tasks import without_label_texts
+from embedfit.judging import Rows, lighter, quick_keys, readings
+from embedfit.recipe import Recipe, patch, to_toml
+from embedfit.team import ALONE
+from embedfit.towers import TwoTower
+
+if TYPE_CHECKING:
+    import optuna
+
+Settings = Mapping[str, Any]
+
+OBJECTIVES: Mapping[str, Mapping[str, Settings]] = {
+    "classes": {
+        "prototypes": {"loss.kind": "prototypes"},
+        "prototypes, margin 0.1": {"loss.kind": "prototypes", "loss.margin": 0.1},
+        "infonce": {"loss.kind": "infonce"},
+    },
+    "graded": {"cosine": {"loss.kind": "cosine"}, "cosent": {"loss.kind": "cosent"}},
+    "pairs": {
+        "infonce": {"loss.kind": "infonce"},
+        "infonce, margin 0.1": {"loss.kind": "infonce", "loss.margin": 0.1},
+        "hinge": {"loss.kind": "hinge"},
+        "sigmoid": {"loss.kind": "sigmoid"},
+    },
+}
+NEGATIVES: Mapping[str, Settings] = {
+    "in_batch": {"negatives.kind": "in_batch"},
+    "random": {"negatives.kind": "random", "negatives.each": 1},
+    "mixed": {"negatives.kind": "mixed"},
+    "queue": {"negatives.kind": "queue"},
+    "mined": {"negatives.kind": "mined", "negatives.each": 1},
+}
+SCHEDULES = ("cosine", "linear", "wsd", "constant", "step", "one_cycle")
+BATCHES = (0.25, 0.5, 1.0, 2.0, 4.0)  # times what "auto" takes
+RATES = (0.1, 10.0)  # times the usual rate of the towers
+STARTUP = 5  # trials before any is cut short
+LOOKS = 2  # evaluations before one may be
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One recipe that was tried.
+
+    Attributes:
+        number: in the order of the search; 0 is the default.
+        choices: what was chosen, by name.
+        settings: the same as settings of the recipe.
+        small: best held-out metric on the part; None where it could not be trained.
+        state: "whole", "cut short" or why it failed.
+        full: best held-out metric on all rows; None where it was not carried there.
+        seconds: of the small run.
+    """
+
+    number: int
+    choices: Mapping[str, Any]
+    settings: Settings
+    small: float | None
+    state: str
+    full: float | None
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tuned:
+    """What a search found.
+
+    Attributes:
+        metric: what was compared.
+        share: of the training rows that the search saw.
+        rows: how many rows that is, and how many there are.
+        trials: best first: by the metric on all rows, then by that on the part.
+        rank_correlation: Spearman's, of the metric on the part with that on all rows; None below 3 carried.
+        importance: share of the variance of the small metric by choice; empty below 8 whole trials.
+    """
+
+    metric: str
+    share: float
+    rows: tuple[int, int]
+    trials: tuple[Trial, ...]
+    rank_correlation: float | None
+    importance: Mapping[str, float]
+
+    @property
+    def best(self) -> Trial:
+        """The first."""
+        return self.trials[0]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values."""
+        return asdict(self)
+
+
+def tune(
+    rows: Rows,
+    recipe: Recipe,
+    folder: Path,
+    *,
+    trials: int = 30,
+    share: float = 0.2,
+    carried: int = 5,
+    say: Callable[[str], None] = lambda text: None,
+) -> Tuned:
+    """Search on a part of the training rows, train the best again on all of them, and say how well the one foretold
+    the other. Called again with the same rows and folder, it goes on where it stopped.
+
+    Args:
+        rows: training and held-out rows.
+        recipe: what is not searched for stays as it says.
+        folder: of the search; best.toml is the recipe to train with.
+        trials: how many recipes are tried, those of before included.
+        share: of the training rows for the search.
+        carried: how many of them are trained on all rows: the best, the default, and some between.
+        say: told a line per trial.
+
+    Raises:
+        RunError: optuna is not installed, nothing is held out, or the folder holds another search.
+    """
+    if rows.dev is None:
+        raise RunError("there are no held-out rows to compare by", hint="hold some out with --dev")
+    rows = replace(rows, train=without_label_texts(rows.train), dev=without_label_texts(rows.dev))
+    small = replace(rows, train=split(rows.train, dev=share, seed=recipe.optim.seed)[1]) if share < 1 else rows
+    study = _study(rows, recipe, folder, share)
+    base = _base(small, recipe)
+    while len(_done(study)) < trials:
+        _try(study, small, recipe, base, say)
+    values = _carry(study, rows, recipe, base, folder, carried, say)
+    made = _summary(study, rows, small, base, values, share)
+    runs.write_json(folder / "tune.json", made.to_dict())
+    (folder / "best.toml").write_text(to_toml(patch(recipe, made.best.settings), comments=True), "utf-8")
+    return made
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Base:
+    """Around what the search moves."""
+
+    kind: str
+    batch_size: int
+    rate: float
+
+
+def _kind(rows: Rows) -> str:
+    """Which objectives there are for such rows."""
+    return rows.train.kind if rows.train.kind in OBJECTIVES else "pairs"
+
+
+def _base(rows: Rows, recipe: Recipe) -> _Base:
+    chosen = prepare(rows.train, recipe).chosen
+    wanted = recipe.optim.learning_rate
+    return _Base(kind=_kind(rows), batch_size=chosen.batch_size, rate=chosen.anchor if wanted == "auto" else wanted)
+
+
+def _study(rows: Rows, recipe: Recipe, folder: Path, share: float) -> optuna.Study:
+    """The search of a folder, begun or gone on with."""
+    try:
+        import optuna
+        from optuna.storages import JournalStorage
+        from optuna.storages.journal import JournalFileBackend
+    except ImportError:
+        raise RunError("`tune` needs the package optuna", hint="pip install 'embedfit[tune]'") from None
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    folder.mkdir(parents=True, exist_ok=True)
+    assert rows.dev is not None
+    identity = {
+        "train": fingerprint(rows.train), "dev": fingerprint(rows.dev), "share": share,
+        "recipe": recipe.model_dump(mode="json", exclude={"run", "data"}),
+    }  # fmt: skip
+    study = optuna.create_study(
+        study_name="embedfit",
+        storage=JournalStorage(JournalFileBackend(str(folder / "trials.log"))),
+        sampler=optuna.samplers.TPESampler(seed=recipe.optim.seed, n_startup_trials=2 * STARTUP),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP, n_warmup_steps=LOOKS),
+        direction="maximize",
+        load_if_exists=True,
+    )
+    if study.user_attrs and study.user_attrs["identity"] != identity:
+        raise RunError(f"'{folder}' holds a search on other rows or settings", hint="choose another folder with --out")
+    if not study.user_attrs:
+        study.set_user_attr("identity", identity)
+    for trial in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):  # killed in the middle
+        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+    # a sampler that begins again draws the same numbers again
+    study.sampler = optuna.samplers.TPESampler(seed=recipe.optim.seed + len(study.trials), n_startup_trials=2 * STARTUP)
+    if not study.trials:
+        default = next(iter(OBJECTIVES[_kind(rows)]))
+        study.enqueue_trial(
+            {"objective": default, "schedule": "cosine", "batch": 1.0, "rate": 1.0, "negatives": "in_batch"}
+        )
+    return study
+
+
+def _done(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+    return [t for t in study.trials if t.state.is_finished()]
+
+
+def _whole(study: optuna.Study) -> list[tuple[float, optuna.trial.FrozenTrial]]:
+    """Trials that ran to their end, with their metrics; one that was cut short has only what it had by then."""
+    return [(t.value, t) for t in _done(study) if t.state.name == "COMPLETE" and t.value is not None]
+
+
+def _choose(trial: optuna.Trial, base: _Base) -> dict[str, Any]:
+    """What a trial is to be, by name."""
+    choices: dict[str, Any] = {"objective": trial.suggest_categorical("objective", list(OBJECTIVES[base.kind]))}
+    if base.kind == "pairs" or choices["objective"] == "infonce":
+        choices["negatives"] = trial.suggest_categorical("negatives", list(NEGATIVES))
+    choices["schedule"] = trial.suggest_categorical("schedule", SCHEDULES)
+    choices["batch"] = trial.suggest_categorical("batch", BATCHES)
+    choices["rate"] = trial.suggest_float("rate", *RATES, log=True)
+    return choices
+
+
+def _settings(choices: Mapping[str, Any], base: _Base) -> dict[str, Any]:
+    """The same as settings of a recipe."""
+    return {
+        **OBJECTIVES[base.kind][choices["objective"]],
+        **(NEGATIVES[choices["negatives"]] if "negatives" in choices else {}),
+        "optim.schedule": choices["schedule"],
+        "optim.batch_size": max(2, round(base.batch_size * choices["batch"])),
+        "optim.learning_rate": float(f"{base.rate * choices['rate']:.3g}"),
+    }
+
+
+def _try(study: optuna.Study, rows: Rows, recipe: Recipe, base: _Base, say: Callable[[str], None]) -> None:
+    import optuna
+
+    trial, began = study.ask(), time.perf_counter()
+    choices = _choose(trial, base)
+
+    def report(look: int, value: float) -> None:
+        trial.report(value, look)
+        if trial.should_prune():
+            raise optuna.TrialPruned
+
+    state, value, said = optuna.trial.TrialState.COMPLETE, None, "whole"
+    try:
+        value = measured(rows, patch(recipe, _settings(choices, base)), report)
+    except optuna.TrialPruned:
+        state, said = optuna.trial.TrialState.PRUNED, "cut short"
+    except EmbedfitError as error:  # some choices do not go together, some rates are too high: the search goes on
+        state, said = optuna.trial.TrialState.FAIL, error.message
+    trial.set_user_attr("said", said)
+    trial.set_user_attr("seconds", round(time.perf_counter() - began, 2))
+    study.tell(trial, value, state=state)
+    words = ", ".join(
+        f"{v:.2g}x rate" if k == "rate" else f"{v:g}x batch" if k == "batch" else str(v) for k, v in choices.items()
+    )
+    say(f"trial {trial.number}: {words}: " + (f"{value:.4f}" if value is not None else said))
+
+
+def measured(rows: Rows, recipe: Recipe, report: Callable[[int, float], None]) -> float:
+    """The best held-out metric of a run.
+
+    Args:
+        rows: training and held-out rows.
+        recipe: the settings.
+        report: told (number of the evaluation, metric); may stop the run with an exception of its own.
+
+    Raises:
+        EmbedfitError: the run cannot be made, or its loss is not finite.
+    """
+    assert rows.dev is not None
+    setup = prepare(rows.train, recipe)
+    light = lighter(rows.dev, seed=recipe.optim.seed)
+    quick = quick_keys(setup.objective.model, rows.train)
+    seen: list[float] = []
+
+    def held_out(model: TwoTower) -> Mapping[str, float]:
+        values = readings(model, light, rows.train, quick, ALONE)
+        seen.append(next(iter(values.values())))
+        report(len(seen) - 1, max(seen))
+        return values
+
+    with TemporaryDirectory() as folder:
+        fit(setup, folder=Path(folder), measure=held_out, progress=lambda step, steps, readings: None, held_out="dev")
+    return max(seen)
+
+
+def _carry(
+    study: optuna.Study, rows: Rows, recipe: Recipe, base: _Base, folder: Path, count: int, say: Callable[[str], None]
+) -> dict[int, float]:
+    """Metrics on all rows, by trial; those of before are kept."""
+    path = folder / "carried.json"
+    values = {int(k): v for k, v in json.loads(path.read_text("utf-8")).items()} if path.is_file() else {}
+    for number in _carried(study, count):
+        if number in values:
+            continue
+        settings = _settings(study.trials[number].params, base)
+        values[number] = measured(rows, patch(recipe, settings), lambda look, value: None)
+        say(f"trial {number} on all {len(rows.train):,} rows: {values[number]:.4f}")
+        runs.write_json(path, {str(k): v for k, v in values.items()})
+    return values
+
+
+def _carried(study: optuna.Study, count: int) -> list[int]:
+    """Half of them the best, then the default, then evenly down the rest: a rank correlation needs a range."""
+    whole = [t for _, t in sorted(_whole(study), key=lambda pair: (-pair[0], pair[1].number))]
+    if not whole:
+        raise RecipeError("no trial could be trained", hint="train with the recipe alone to see why")
+    best = [t.number for t in whole[: math.ceil(count / 2)]]
+    rest = [t.number for t in whole if t.number not in best]
+    left = count - len(best)
+    spread = [rest[round(i * (len(rest) - 1) / max(1, left - 1))] for i in range(left)] if rest else []
+    default = [0] if 0 in rest else []
+    return list(dict.fromkeys([*best, *default, *spread]))[:count]
+
+
+def _summary(
+    study: optuna.Study, rows: Rows, small: Rows, base: _Base, values: Mapping[int, float], share: float
+) -> Tuned:
+    whole = {t.number: value for value, t in _whole(study)}
+    made = [
+        Trial(
+            number=t.number,
+            choices=t.params,
+            settings=_settings(t.params, base) if t.params else {},
+            small=whole.get(t.number),
+            state=t.user_attrs.get("said", "interrupted"),
+            full=values.get(t.number),
+            seconds=t.user_attrs.get("seconds", 0.0),
+        )
+        for t in _done(study)
+    ]
+    both = [(t.small, t.full) for t in made if t.full is not None]
+    correlation = float(spearmanr(*zip(*both, strict=True)).statistic) if len(both) >= 3 else math.nan
+    return Tuned(
+        metric=main_metric(rows.train.kind),
+        share=share,
+        rows=(len(small.train), len(rows.train)),
+        trials=tuple(sorted(made, key=lambda t: (t.full is None, -(t.full or 0.0), -(t.small or -1.0)))),
+        rank_correlation=None if math.isnan(correlation) else correlation,
+        importance=_importance(study),
+    )
+
+
+def _importance(study: optuna.Study) -> dict[str, float]:
+    import optuna
+
+    whole = _whole(study)
+    if len(whole) < 8 or len({value for value, _ in whole}) < 2:
+        return {}
+    judge = optuna.importance.FanovaImportanceEvaluator(seed=0)
+    return dict(optuna.importance.get_param_importances(study, evaluator=judge))

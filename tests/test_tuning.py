@@ -1,0 +1,92 @@
+"""The search: on again where it stopped, cut short, carried to all rows; what is measured is made up here."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+import embedfit.tuning as tuning
+from embedfit.errors import RecipeError, RunError
+from embedfit.judging import Rows
+from embedfit.pairs import Pairs
+from embedfit.recipe import Recipe, from_toml, patch
+from embedfit.report.search import write
+
+SMALL = patch(
+    Recipe(), {"model.kind": "static", "model.dimension": 4, "optim.batch_size": 8, "optim.length": "4 steps"}
+)
+
+
+def table(count: int, start: int = 0) -> Pairs:
+    number = range(start, start + count)
+    columns = {"query": [f"how is thing {i}" for i in number], "positive": [f"thing {i} is fine" for i in number]}
+    return Pairs(kind="pairs", table=pl.DataFrame(columns))
+
+
+ROWS = Rows(train=table(60), dev=table(10, 60))
+seen: list[tuple[int, Recipe]] = []
+
+
+def made_up(rows: Rows, recipe: Recipe, report: Callable[[int, float], None]) -> float:
+    """Best at a rate of 0.01 and with a linear schedule, on the part as on the whole; a hinge cannot be trained."""
+    seen.append((len(rows.train), recipe))
+    if recipe.loss.kind == "hinge":
+        raise RecipeError("no hinge today", hint="none")
+    rate = float(recipe.optim.learning_rate)
+    value = 0.8 - 0.1 * abs(math.log10(rate / 0.01)) + 0.05 * (recipe.optim.schedule == "linear")
+    for look in range(4):
+        report(look, value * (look + 1) / 4)
+    return value + 0.01 * (len(rows.train) > 40)
+
+
+@pytest.fixture(autouse=True)
+def _made_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen.clear()
+    monkeypatch.setattr(tuning, "measured", made_up)
+
+
+def test_the_best_of_the_part_is_trained_on_all_rows_and_written_as_a_recipe(tmp_path: Path) -> None:
+    found = tuning.tune(ROWS, SMALL, tmp_path, trials=14, share=0.5, carried=4)
+    assert found.rows[0] < found.rows[1] == 60
+    whole = [t for t in found.trials if t.small is not None]
+    assert found.best.small == max(t.small for t in whole)
+    assert found.best.full == pytest.approx(found.best.small + 0.01)
+    assert found.rank_correlation == pytest.approx(1.0)
+    assert sum(t.full is not None for t in found.trials) == 4
+    assert next(t for t in found.trials if t.number == 0).full is not None
+    recipe = from_toml(tmp_path / "best.toml")
+    assert recipe.optim.learning_rate == found.best.settings["optim.learning_rate"]
+    assert recipe.model.kind == "static"
+    assert {t.state for t in found.trials} <= {"whole", "cut short", "no hinge today"}
+    page = write(found.to_dict(), tmp_path / "tune.html").read_text("utf-8")
+    assert "rank correlation" in page
+    assert "<svg" in page
+
+
+def test_the_first_trial_is_the_default(tmp_path: Path) -> None:
+    tuning.tune(ROWS, SMALL, tmp_path, trials=1, carried=1)
+    first = seen[0][1]
+    assert (first.loss.kind, first.negatives.kind, first.optim.schedule) == ("infonce", "in_batch", "cosine")
+    assert first.optim.batch_size == 8
+
+
+def test_a_search_goes_on_where_it_stopped_and_not_with_other_rows(tmp_path: Path) -> None:
+    tuning.tune(ROWS, SMALL, tmp_path, trials=3, carried=1)
+    small = [one for one in seen if one[0] < 60]
+    assert len(small) == 3
+    again = tuning.tune(ROWS, SMALL, tmp_path, trials=5, carried=1)
+    assert len([one for one in seen if one[0] < 60]) == 5
+    assert len(again.trials) == 5
+    assert json.loads((tmp_path / "tune.json").read_text())["metric"] == "recall@10"
+    with pytest.raises(RunError, match="a search on other rows or settings"):
+        tuning.tune(Rows(train=table(50), dev=ROWS.dev), SMALL, tmp_path, trials=6)
+
+
+def test_nothing_held_out_is_nothing_to_compare_by(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="no held-out rows"):
+        tuning.tune(Rows(train=table(50), dev=None), SMALL, tmp_path)
