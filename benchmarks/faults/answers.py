@@ -17,7 +17,7 @@ from torch import Tensor
 
 from benchmarks.faults.cases import Case
 from benchmarks.faults.harm import train
-from embedfit.doctor.investigate import investigate
+from embedfit.doctor.investigation import investigate
 from embedfit.errors import EmbedfitError
 
 

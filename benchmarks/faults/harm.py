@@ -88,11 +88,11 @@ def drop(case: Case, table: dict[str, Outcome]) -> float | None:
 
 def counts(case: Case, table: dict[str, Outcome]) -> bool | None:
     """Whether the case is what it is meant to be: a fault that hurts, or an oddity that does not."""
-    if case.fine and FINE[case.fine].honest:
-        return True
     lost = drop(case, table)
     if lost is None:
         return None
+    if case.fine and FINE[case.fine].honest:
+        return True
     if not case.truth:
         return lost < HURTS
     if len(case.truth) == 1:

@@ -12,6 +12,7 @@ from benchmarks.faults.plant import FAULTS
 from benchmarks.faults.plant.fine import FINE
 from benchmarks.faults.worlds import WORLDS, faq, towers, vectors
 
+from embedfit.doctor.catalogue import CHECKS
 from embedfit.doctor.check import COMPONENTS
 from embedfit.doctor.program import Evaluates, Program, Updates
 
@@ -82,6 +83,7 @@ def test_faults_name_components_and_causes_that_exist() -> None:
     for fault in FAULTS.values():
         assert set(fault.components) <= set(COMPONENTS)
         assert fault.cause in CODES
+    assert {code for codes in CODES.values() for code in codes} <= {check.code for check in CHECKS}
     for loop in {**LOOPS, **REAL}.values():
         assert set(loop.components) <= set(COMPONENTS)
         assert not loop.cause or loop.cause in CODES

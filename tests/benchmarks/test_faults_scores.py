@@ -73,7 +73,9 @@ def test_an_oddity_counts_only_if_it_does_no_harm_unless_its_data_are_harder() -
     table = {odd.key: outcome(0.4), odd.healthy.key: outcome(0.5)}
     assert counts(odd, table) is False
     assert counts(odd, table | {odd.key: outcome(0.49)}) is True
-    assert counts(Case(world="faq/demo", fine="hard but honest"), {}) is True
+    hard = Case(world="faq/demo", fine="hard but honest")
+    assert counts(hard, table | {hard.key: outcome(0.1)}) is True
+    assert counts(hard, table) is None
 
 
 def test_a_pair_counts_only_if_each_of_its_faults_hurts_alone() -> None:
