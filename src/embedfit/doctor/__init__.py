@@ -15,7 +15,7 @@ from embedfit.doctor.glossary import GLOSSARY
 
 if TYPE_CHECKING:
     from embedfit.doctor.attend import Doctor
-    from embedfit.doctor.investigate import investigate
+    from embedfit.doctor.investigation import investigate
     from embedfit.doctor.program import Build, Evaluates, Program, Updates
 
 __all__ = [
@@ -47,7 +47,7 @@ _HOME = {
     "Evaluates": "embedfit.doctor.program",
     "Program": "embedfit.doctor.program",
     "Updates": "embedfit.doctor.program",
-    "investigate": "embedfit.doctor.investigate",
+    "investigate": "embedfit.doctor.investigation",
 }
 
 

@@ -101,7 +101,7 @@ def _add(digest: Any, value: Any) -> None:
     if isinstance(value, Tensor):
         digest.update(_bytes(value))
     elif isinstance(value, Mapping):
-        for key in value:
+        for key in sorted(value, key=repr):
             digest.update(repr(key).encode())
             _add(digest, value[key])
     elif isinstance(value, list | tuple):
