@@ -35,6 +35,12 @@ def sigmoid(q, d):
     return F.binary_cross_entropy_with_logits(cosines(q, d) * 10 - 10, torch.eye(16))
 
 
+def together(q, d):
+    both = torch.cat([q, d])
+    return cosines(both, both).masked_fill(torch.eye(32, dtype=torch.bool), -1e9)
+
+
+PAIRED = torch.cat([OWN + 16, OWN])
 INFONCE = {"kind": "softmax", "scale": 20.0, "own_target": 1.0}
 LOSSES = {
     "infonce": (lambda q, d: softmax(cosines(q, d) / 0.05), INFONCE),
@@ -46,6 +52,10 @@ LOSSES = {
     "probabilities": (lambda q, d: softmax((cosines(q, d) / 0.05).softmax(-1)), {"probabilities": True}),
     "over the batch": (lambda q, d: softmax(batch_cosines(q, d)), {"similarity": "cosine over the batch"}),
     "a margin": (lambda q, d: softmax((cosines(q, d) - 0.3 * torch.eye(16)) * 20), {"margin": 0.3}),
+    "both sides under each other": (
+        lambda q, d: softmax(together(q, d) / 0.5, PAIRED),
+        {"scale": 2.0, "own_target": 1.0},
+    ),
     "a hinge": (hinges, {"kind": "hinge", "margin": 0.5}),
     "sigmoid": (sigmoid, {"kind": "sigmoid", "scale": 10.0}),
     "by hand": (lambda q, d: -(cosines(q, d) / 0.1).log_softmax(1).diag().mean(), {"scale": 10.0}),

@@ -62,6 +62,8 @@ def experiment(lab: Lab, facts: Mapping[str, Any], suspects: Collection[str] = (
         found |= rival_towers(lab)
     suspicious = found["experiment.control.relative"] < -FINE and not found.get("experiment.arrives") and learned(found)
     found |= knock_ins(lab, facts, suspicious=suspicious, suspects=suspects)
+    if suspicious and not any(found.get(f"experiment.{p}.relative", 0.0) < -SLOWS for p in PARTS):
+        found |= knock_outs(lab, suspects, control.metric, gold.metric)
     found |= {} if lab.left < 0 else refined(lab, {**facts, **found})
     return found | cures(lab, found)
 
@@ -144,6 +146,26 @@ def knock_ins(lab: Lab, facts: Mapping[str, Any], *, suspicious: bool, suspects:
             effect = lab.effect(arm, lab.gold, seeds)
         found |= {f"experiment.{part}.{k}": v for k, v in asdict(effect).items()}
         found[f"experiment.{part}.n"] = len(seeds)
+    return found
+
+
+def knock_outs(lab: Lab, suspects: Collection[str], author: float, reference: float) -> Facts:
+    """One part of the author's program exchanged for the reference's: which single change suffices?
+
+    For faults that hurt only together with another part, such as half of the weights frozen under a low rate.
+    """
+    found: Facts = {}
+    parts = [p for p in PARTS if p not in lab.idle and (p != "order" or lab.material.pool is not None)]
+    for part in sorted(parts, key=lambda p: p not in suspects):
+        if lab.left < 0:
+            break
+        won = lab.run(lab.knocked_out(part)).metric - author
+        if won > 0.5 * (reference - author):
+            relative = -won / max(1e-9, reference)
+            found |= {f"experiment.{part}.relative": relative, f"experiment.{part}.n": 1,
+                      f"experiment.{part}.low": relative - 0.1, f"experiment.{part}.high": relative + 0.1}  # fmt: skip
+            if part in suspects:
+                break
     return found
 
 

@@ -65,7 +65,7 @@ class Snapshot:
         for module, mode in zip(model.modules(), self.modes, strict=True):
             module.training = mode
         if optimizer is not None and self.optimizer is not None:
-            optimizer.load_state_dict(self.optimizer)
+            optimizer.load_state_dict(deepcopy(self.optimizer))  # it keeps the tensors it is given
         _set_randomness(self.randomness)
 
 

@@ -126,13 +126,13 @@ def anatomy(calls: Sequence[Call], query: Float[Tensor, "n e"], document: Float[
         What was found; of kind "unknown" where no call could be explained.
     """
     q, d = query.detach().float(), document.detach().float()
-    similarities = _similarities(q, d)
+    meetings = _meetings(q, d)
     probable = _probabilities(calls, len(q))
     for kind, names in (("softmax", SOFTMAX), ("sigmoid", SIGMOID), ("hinge", HINGE)):
         best: Anatomy | None = None
         for call in calls:
             if call.name in names and call.inputs:
-                found = _explain(kind, call, similarities, calls)
+                found = _explain(kind, call, meetings, calls)
                 if found is not None and (best is None or found.explained > best.explained):
                     best = found
         if best is not None and best.explained > (0.5 if probable and kind == "softmax" else EXPLAINED):
@@ -161,49 +161,69 @@ def _similarities(q: Tensor, d: Tensor) -> dict[str, Tensor]:
             "unit distance": unit, "cosine over the batch": normalize(q, dim=0) @ normalize(d, dim=0).T}  # fmt: skip
 
 
-def _explain(kind: str, call: Call, similarities: Mapping[str, Tensor], calls: Sequence[Call]) -> Anatomy | None:
+@dataclass(frozen=True, slots=True)
+class _Meeting:
+    """Rows that a loss may compare: their similarities, and the column of each row's own document."""
+
+    similarities: Mapping[str, Tensor]
+    own: Tensor
+
+
+def _meetings(q: Tensor, d: Tensor) -> list[_Meeting]:
+    """Queries with documents, the other way round, and both sides under each other with themselves (SimCLR)."""
+    n, there = len(q), _similarities(q, d)
+    rows = torch.arange(n, device=q.device)
+    found = [_Meeting(there, rows)]
+    if len(d) == n:
+        found.append(_Meeting({name: s.T for name, s in there.items()}, rows))
+    if len(d) == n and q.shape == d.shape:
+        both = torch.cat([q, d])
+        found.append(_Meeting(_similarities(both, both), torch.cat([rows + n, rows])))
+    return found
+
+
+def _explain(kind: str, call: Call, meetings: Sequence[_Meeting], calls: Sequence[Call]) -> Anatomy | None:
     """The similarity that fits the operand of a call best."""
     logits = call.inputs[0]
     found: Anatomy | None = None
-    for name, similarity in similarities.items():
-        for turned in (False, True):
-            target = similarity.T if turned else similarity
-            fitted = _fit(logits, target, kind)
+    for meeting in meetings:
+        for name, similarity in meeting.similarities.items():
+            fitted = _fit(logits, similarity, meeting.own, kind)
             if fitted is not None and (found is None or fitted["explained"] > found.explained + 1e-6):
-                found = Anatomy(kind=kind, similarity=name, bits=torch.finfo(logits.dtype).bits, **fitted)
+                targets = _own_target(call, calls, meeting.own) if kind == "softmax" else None
+                bits = torch.finfo(logits.dtype).bits
+                found = Anatomy(kind=kind, similarity=name, bits=bits, own_target=targets, **fitted)
     if found is None:
         return None
-    targets = _own_target(call, calls, similarities["cosine"].shape[0]) if kind == "softmax" else None
-    return replace(found, own_target=targets, smoothing=float(call.options.get("label_smoothing", 0.0)))
+    return replace(found, smoothing=float(call.options.get("label_smoothing", 0.0)))
 
 
-def _fit(logits: Tensor, similarity: Tensor, kind: str) -> dict[str, Any] | None:
-    if not logits.is_floating_point() or logits.ndim != 2 or len(logits) < 2:
+def _fit(logits: Tensor, similarity: Tensor, own: Tensor, kind: str) -> dict[str, Any] | None:
+    if not logits.is_floating_point() or logits.ndim != 2 or len(logits) < 2 or logits.shape != similarity.shape:
         return None
     values = logits.float()
-    if values.shape != similarity.shape:
-        return None
     finite = torch.isfinite(values) & (values > -9e3)
-    own = torch.eye(*values.shape, dtype=torch.bool, device=values.device)
-    others = finite & ~own
+    rows = torch.arange(len(values), device=values.device)
+    others = finite.clone()
+    others[rows, own] = False
     if others.sum() < 3:
         return None
-    x, y = similarity[others], values[others]
-    rest: list[Tensor] = []
-    if kind == "hinge":  # margin - own + other: the own score is a second variable
-        rest = [similarity.diagonal()[:, None].expand_as(values)[others]]
-    slope, constant, explained = _line(x, y, rest)
-    lift = values.diagonal()[finite.diagonal()[: len(values)]] if kind != "hinge" else values.new_zeros(0)
-    expected = slope[0] * similarity.diagonal()[: len(values)][finite.diagonal()[: len(values)]] + constant
-    margin = float((expected - lift).mean() / slope[0].abs().clamp(min=1e-12)) if len(lift) else 0.0
+    seen, lead = finite[rows, own], similarity[rows, own]
+    # margin - own + other: in a hinge the own score is a second variable
+    rest = [lead[:, None].expand_as(values)[others]] if kind == "hinge" else []
+    slope, constant, explained = _line(similarity[others], values[others], rest)
+    unit = slope[0].abs().clamp(min=1e-12)
     if kind == "hinge":
-        margin = float(constant / slope[0].abs().clamp(min=1e-12))
+        margin = float(constant / unit)
+    else:
+        gap = slope[0] * lead[seen] + constant - values[rows, own][seen]
+        margin = float(gap.mean() / unit) if len(gap) else 0.0
     return {
         "explained": explained,
         "scale": float(slope[0]),
         "candidates": float(finite.float().sum(-1).mean()),
         "masked": float((~finite).float().mean()),
-        "own_masked": float((~finite.diagonal()).float().mean()),
+        "own_masked": float((~seen).float().mean()),
         "margin": margin if explained > EXPLAINED else 0.0,
         "active": float((values > 0).float().mean()) if kind == "hinge" else float("nan"),
     }
@@ -220,17 +240,17 @@ def _line(x: Tensor, y: Tensor, rest: Sequence[Tensor]) -> tuple[Tensor, float, 
     return slope, float(level - centre @ slope), explained
 
 
-def _own_target(call: Call, calls: Sequence[Call], n: int) -> float | None:
-    """Share of the rows whose target is the document of the same number."""
+def _own_target(call: Call, calls: Sequence[Call], own: Tensor) -> float | None:
+    """Share of the rows whose target is their own document."""
     given = [t for c in (call, *calls) if c.name == "cross_entropy" and len(c.inputs) > 1 for t in c.inputs[1:2]]
     if not given:
         return None
     target = given[0]
-    if target.ndim == 2 and target.shape[0] == n:
+    if target.ndim == 2 and len(target) == len(own):
         target = target.argmax(-1)
-    if target.ndim != 1 or len(target) != n:
+    if target.ndim != 1 or len(target) != len(own):
         return None
-    return float((target == torch.arange(n, device=target.device)).float().mean())
+    return float((target == own).float().mean())
 
 
 def _probabilities(calls: Sequence[Call], n: int) -> bool:
@@ -249,8 +269,9 @@ def _probabilities(calls: Sequence[Call], n: int) -> bool:
 def _operands(calls: Sequence[Call], q: Tensor, d: Tensor) -> tuple[float, float]:
     """Mean norm of the rows and of the columns of what the score matrix was multiplied from."""
     for call in reversed(calls):
-        if call.name in MATRIX and call.result is not None and call.result.shape == (len(q), len(d)):
+        shapes = ((len(q), len(d)), (len(q) + len(d),) * 2)
+        if call.name in MATRIX and call.result is not None and tuple(call.result.shape) in shapes:
             left = call.inputs[0].float()
-            if left.shape == q.shape:
+            if left.shape[1:] == q.shape[1:]:
                 return float(left.norm(dim=1).mean()), float(left.norm(dim=0).mean())
     return float("nan"), float("nan")

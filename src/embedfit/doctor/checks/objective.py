@@ -222,7 +222,7 @@ class WrongAxis(Check):
         n = int(find(run, "trace.rows") or 0)
         statistic = Statistic(name="mean norm of a row", value=rows, limit=self.short, n=n)
         over_batch = find(run, "trace.similarity") == "cosine over the batch"
-        whole = rows < self.short and abs(rows * n**0.5 - 1) < 0.2 and n > 3
+        whole = rows < self.short and min(abs(rows * k**0.5 - 1) for k in (n, 2 * n)) < 0.2 and n > 3
         if not (over_batch or whole or (rows < self.short and abs(columns - 1) < 1e-3)):
             return self.finding(Outcome.CLEAR, "rows are not normalised over the batch", statistic)
         cure = Prescription(why="normalise each embedding by itself: normalize(x, dim=-1)")
