@@ -33,7 +33,8 @@ def test_each_kind_of_rows_has_its_loss(kind: str, loss: str) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "loss", "fits"),
-    [("pairs", "cosent", "infonce, dcl"), ("graded", "infonce", "cosine, cosent"), ("pairs", "prototypes", "infonce, dcl"),
+    [("pairs", "cosent", "infonce, dcl"), ("graded", "infonce", "cosine, cosent"),
+     ("pairs", "prototypes", "infonce, dcl"),
      ("classes", "cosine", "infonce, prototypes")],
 )  # fmt: skip
 def test_a_loss_that_does_not_fit_the_rows_is_refused(kind: str, loss: str, fits: str) -> None:

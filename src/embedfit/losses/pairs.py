@@ -124,6 +124,7 @@ class _Predictor(nn.Module):
         )
 
     def forward(self, x: Embeddings) -> Embeddings:
+        """What the other view is expected to be."""
         return self.layers(x)
 
 

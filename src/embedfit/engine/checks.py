@@ -1,0 +1,86 @@
+"""Settings that exclude each other, or the rows."""
+
+from __future__ import annotations
+
+__all__ = ["check_loss", "check_rates", "check_towers", "nested"]
+
+from embedfit.data.examples import Examples
+from embedfit.engine.objective import OBJECTIVES
+from embedfit.errors import RecipeError
+from embedfit.recipe import Recipe
+from embedfit.towers import TwoTower
+
+
+def check_loss(loss: str, recipe: Recipe, data: Examples) -> None:
+    """Refuse an objective that these rows have no use for.
+
+    Raises:
+        RecipeError: see above.
+    """
+    graded = data.target is not None
+    if graded != (OBJECTIVES[loss].rows == "graded") or (loss == "prototypes" and not data.catalogue):
+        fits = [
+            name
+            for name, kind in OBJECTIVES.items()
+            if graded == (kind.rows == "graded") and (name != "prototypes" or data.catalogue or data.partners)
+        ]
+        raise RecipeError(
+            f"loss.kind '{loss}' does not fit {'graded' if graded else 'these'} rows; expected {', '.join(fits)}",
+            hint='leave loss.kind at "auto"',
+        )
+    if loss == "logq" and data.catalogue and recipe.negatives.kind != "mixed":
+        raise RecipeError(
+            "every text meets the prototypes of all classes, so that no sampling is to be corrected (logq)",
+            hint='set loss.kind = "prototypes", or negatives.kind = "mixed" to draw classes',
+        )
+    if OBJECTIVES[loss].alone and data.catalogue:
+        raise RecipeError(
+            f"loss.kind '{loss}' is of pairs of texts, and these are compared with prototypes",
+            hint='leave loss.against at "auto"',
+        )
+    if recipe.loss.against == "prototypes" and not data.catalogue:
+        raise RecipeError(
+            'loss.against is "prototypes", and these rows have no classes', hint='leave loss.against at "auto"'
+        )
+
+
+def check_towers(recipe: Recipe, towers: TwoTower | None, data: Examples) -> None:
+    """Refuse a document tower beside prototypes.
+
+    Raises:
+        RecipeError: see above.
+    """
+    if data.catalogue and not (recipe.model.shared if towers is None else towers.shared):
+        raise RecipeError(
+            "class prototypes take the place of a document tower, and a second tower was asked for",
+            hint='leave model.shared at true, or set loss.kind = "infonce"',
+        )
+
+
+def check_rates(recipe: Recipe, towers: TwoTower) -> None:
+    """Refuse a rate for a tower that is not there.
+
+    Raises:
+        RecipeError: see above.
+    """
+    if towers.shared and "document" in recipe.optim.rates:
+        raise RecipeError(
+            "optim.rates has a rate for the document tower, and one tower embeds queries and documents",
+            hint="set the rate of 'query', or model.shared = false",
+        )
+
+
+def nested(recipe: Recipe, towers: TwoTower) -> tuple[int, ...]:
+    """The prefixes that have a loss of their own.
+
+    Raises:
+        RecipeError: the embedding cannot be cut there.
+    """
+    wide = [size for size in recipe.loss.nested if size >= towers.dimension]
+    if recipe.loss.nested and (towers.query.parts > 1 or wide):
+        why = f"it has {towers.dimension} dimensions" if wide else "it is several embeddings of equal size end to end"
+        raise RecipeError(
+            f"loss.nested is {list(recipe.loss.nested)}, and the embedding cannot be cut there: {why}",
+            hint="take smaller prefixes" if wide else 'take another tower, for example model.kind = "static"',
+        )
+    return recipe.loss.nested
