@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 import embedfit
-from embedfit.cli import advise, align, demo, look, prepare, train, tune, use
+from embedfit.cli import advise, align, demo, doctor, look, prepare, train, tune, use
 from embedfit.cli.interrupt import INTERRUPTED, Interrupted
 from embedfit.cli.terminal import complain
 from embedfit.errors import EmbedfitError
