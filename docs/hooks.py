@@ -24,9 +24,11 @@ from embedfit.recipe import Recipe
 ROOT = Path(__file__).parents[1]
 FAMILY_NAMES = {
     "DAT": "data",
+    "PAI": "pairing",
     "NEG": "negatives",
     "LOS": "loss",
     "GEO": "geometry of the embeddings",
+    "MOD": "towers and modes",
     "OPT": "optimisation",
     "NUM": "numerics",
     "EVA": "evaluation",
@@ -67,8 +69,9 @@ def catalogue() -> str:
         "# The checks of the doctor",
         "",
         "`embedfit diagnose` puts a run to every check below; `embedfit explain CODE` prints the same pages. A check",
-        "reads the run folder and trains nothing. An *issue* is a fact, a *watch* a reading that looks odd and proves",
-        "nothing. A check without the readings it needs says which one is missing.",
+        "reads what is known of a run or a program and trains nothing. An *issue* is a fact or was shown by an experiment,",
+        "a *watch* is a reading that looks odd and proves nothing. A check without the readings it needs says which one",
+        "is missing. What is asked of programs and loops of your own: [the doctor](../doctor.md).",
     ]
     for prefix, name in FAMILY_NAMES.items():
         lines += ["", f"## {prefix}: {name}", "", "| code | check | component | what it finds |", "|---|---|---|---|"]
@@ -230,7 +233,19 @@ def by_data() -> str:
     return "\n".join(["| setting | rule |", "|---|---|", *(f"| {name} | {rule} |" for name, rule in rows.items())])
 
 
-INSERTED = {"aliases": aliases, "by_data": by_data, "families": families, "glossary": glossary, "sizes": sizes}
+def study_of_defaults() -> str:
+    """What every default was measured against."""
+    return (ROOT / "studies" / "results" / "defaults.md").read_text("utf-8").partition("\n\n")[2]
+
+
+INSERTED = {
+    "aliases": aliases,
+    "by_data": by_data,
+    "families": families,
+    "glossary": glossary,
+    "sizes": sizes,
+    "study_of_defaults": study_of_defaults,
+}
 """What `<!-- insert: NAME -->` in a hand-written page is replaced with."""
 
 
