@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from embedfit import integrations
+    from embedfit.align import distil, learn_map, migrate
     from embedfit.api import TrainedRun, diagnose, fit, load, load_run, measure
     from embedfit.data import read, split
     from embedfit.data.audit import audit
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from embedfit.pairs import Pairs
     from embedfit.recipe import Recipe
     from embedfit.towers import TwoTower
+    from embedfit.towers.vector_map import load_map
 
 __version__ = "0.1.0"
 
@@ -33,12 +35,16 @@ __all__ = [
     "compare",
     "demo",
     "diagnose",
+    "distil",
     "fit",
     "integrations",
     "investigate",
+    "learn_map",
     "load",
+    "load_map",
     "load_run",
     "measure",
+    "migrate",
     "read",
     "split",
 ]
@@ -54,11 +60,15 @@ _HOME = {
     "compare": "embedfit.evaluate.compare",
     "demo": "embedfit.data.demo",
     "diagnose": "embedfit.api",
+    "distil": "embedfit.align",
     "fit": "embedfit.api",
     "investigate": "embedfit.doctor",
+    "learn_map": "embedfit.align",
     "load": "embedfit.api",
+    "load_map": "embedfit.towers.vector_map",
     "load_run": "embedfit.api",
     "measure": "embedfit.api",
+    "migrate": "embedfit.align",
     "read": "embedfit.data",
     "split": "embedfit.data",
 }

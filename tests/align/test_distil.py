@@ -11,6 +11,7 @@ from torch import nn
 from embedfit.align import Descent, check_teacher, descend, distil
 from embedfit.errors import DataError, NonFiniteLossError
 from embedfit.losses.vectors import MSE, objective
+from embedfit.towers import build
 
 WORDS = ["card", "loan", "transfer", "pin", "rate", "fee", "top", "up", "cash", "refund", "abroad", "lost"]
 TABLE = unit(noise(len(WORDS), 16, 0))
@@ -39,7 +40,7 @@ def test_a_student_comes_near_its_teacher_on_new_texts(student: str) -> None:
 
 def test_a_student_of_fewer_dimensions_learns_the_strongest() -> None:
     texts, vectors = taught()
-    made = distil(texts, vectors, sizes={"dimension": 8}, plan=QUICK)
+    made = distil(texts, vectors, student=build("static", texts, dimension=8), plan=QUICK)
     assert made.model.dimension == 8
     assert made.quality.cosine.mean() > 0.6
 

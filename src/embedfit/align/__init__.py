@@ -12,10 +12,11 @@ __all__ = [
     "check_teacher",
     "descend",
     "distil",
+    "learn_map",
     "migrate",
 ]
 
-from embedfit.align.alignment import Alignment, Fit, align
+from embedfit.align.alignment import Alignment, Fit, align, learn_map
 from embedfit.align.descent import Curve, Descent, descend
 from embedfit.align.distil import Distilled, distil
 from embedfit.align.migrate import migrate

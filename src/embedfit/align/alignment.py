@@ -5,15 +5,18 @@ Axes: n pairs, a dimensions of the source, e of the target.
 
 from __future__ import annotations
 
-__all__ = ["Alignment", "Fit", "align"]
+__all__ = ["Alignment", "Fit", "align", "learn_map"]
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from embedfit.align.closed import Gram
 from embedfit.align.descent import Curve, Descent
 from embedfit.align.exam import FOLDS, Exam, Trial, examine
 from embedfit.align.findings import ENOUGH, findings_of, smallest, verdict_of
@@ -22,10 +25,12 @@ from embedfit.align.quality import Quality, quality
 from embedfit.align.search import Search, search_quality
 from embedfit.align.spaces import Nearness, Ruler, folds_of, space_facts
 from embedfit.data.audit_finding import DataFinding
-from embedfit.data.vectors import Matched
-from embedfit.errors import BadRow, RecipeError
+from embedfit.data.vector_files import read_vectors
+from embedfit.data.vectors import Matched, Vectors, match
+from embedfit.errors import BadRow, ModelError, RecipeError
 from embedfit.losses.vectors import objective as objective_of
-from embedfit.towers.vector_map import Kind, VectorMap
+from embedfit.run import write_json
+from embedfit.towers.vector_map import Kind, VectorMap, save_map
 
 MOST_HELD_OUT = 2_000
 SMALLEST_SAMPLE = 125  # pairs the learning curve begins with
@@ -93,6 +98,18 @@ class Alignment:
     exam: Exam
     fit: Fit | None
     left_out: tuple[BadRow, ...]
+
+    def save(self, folder: str | os.PathLike[str]) -> Path:
+        """Write the map: `model.safetensors`, `map.json`, and all that was found as `alignment.json`.
+
+        Raises:
+            ModelError: there is no map, or the folder holds something else.
+        """
+        if self.fit is None:
+            raise ModelError(f"there is no map to save: {self.verdict}", hint="look at the findings")
+        place = save_map(self.fit.map, folder, extra={"verdict": self.verdict, "fit": self.fit.to_dict()})
+        write_json(place / "alignment.json", self.to_dict())
+        return place
 
     @property
     def exists(self) -> bool:
@@ -162,6 +179,28 @@ def align(
     )
 
 
+def learn_map(
+    source: Float[np.ndarray, "n a"] | str | os.PathLike[str],
+    target: Float[np.ndarray, "n e"] | str | os.PathLike[str],
+    **how: Any,
+) -> Alignment:
+    """Say whether one space maps onto another, and learn the map: `align` for arrays and files.
+
+    Args:
+        source: rows, or a file of them; row i and row i of the target are the same item, unless both files have ids.
+        target: the same items in the other space.
+        **how: as `align` has it: kind, objective, nearness, labels, descent, seed.
+
+    Raises:
+        DataError: not readable, rows that do not match or are not finite, or too few pairs.
+    """
+    sides = [
+        read_vectors(side) if isinstance(side, str | os.PathLike) else Vectors(values=side, ids=None, source=name)
+        for side, name in ((source, "source"), (target, "target"))
+    ]
+    return align(match(sides[0], sides[1]), **how)
+
+
 def fit_map(
     pairs: Matched,
     exam: Exam,
@@ -179,10 +218,9 @@ def fit_map(
     test, train = np.flatnonzero(folds == 0)[:MOST_HELD_OUT], np.flatnonzero(folds != 0)
 
     def learned(trial: Trial, rows: Int[np.ndarray, " m"], loss: str) -> Learned:
+        known = None if trial.kind == "orthogonal" else (Gram(x[rows]), exam.strength)
         how = (objective_of(loss), descent)
-        return learn(
-            x[rows], y[rows], trial.kind, unit=target.cosine, strength=exam.strength, rank=trial.rank, descent=how
-        )
+        return learn(x[rows], y[rows], trial.kind, unit=target.cosine, rank=trial.rank, known=known, descent=how)
 
     def recall(trial: Trial, rows: Int[np.ndarray, " m"]) -> float:
         found = predict(learned(trial, rows, "mse").map, x[test], unit=target.cosine)

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 __all__ = ["Distilled", "distil"]
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from embedfit.align.descent import Curve, Descent, descend
@@ -74,9 +74,7 @@ def distil(
     student: str | Tower = "static",
     objective: str | VectorLoss = "cosine+distribution",
     encode: Encode | None = None,
-    labels: Int[np.ndarray, " n"] | None = None,
     plan: Descent | None = None,
-    sizes: Mapping[str, int] | None = None,
     seed: int = 0,
 ) -> Distilled:
     """Train a tower so that it embeds texts as a teacher does.
@@ -87,13 +85,11 @@ def distil(
     Args:
         texts: what the teacher embedded; a text may come several times.
         teacher: its vectors, row by row.
-        student: kind of a tower built from scratch, or a tower.
+        student: kind of a tower built from scratch, or a tower; of fewer dimensions than the teacher, it learns the
+            teacher's strongest.
         objective: name in `embedfit.losses.vectors.OBJECTIVES`, or an objective.
-        encode: the teacher itself, to embed sub-words with: a static student then starts from them.
-        labels: class of each text, to check the teacher with.
+        encode: the teacher itself, to embed sub-words with: the table of a static student is overwritten with them.
         plan: how weights move; none: by the kind of the tower.
-        sizes: `dimension`, `vocabulary`, ... of a tower from scratch; below the teacher's dimension, its strongest
-            directions are learned.
         seed: of everything random, where there is no plan.
 
     Raises:
@@ -108,15 +104,15 @@ def distil(
         )
     loss = objective_of(objective) if isinstance(objective, str) else objective
     target = ruler_for(teacher, "cosine")(teacher)
-    findings = check_teacher(texts, target, labels=labels)
+    findings = check_teacher(texts, target)
     spoilt = next((finding for finding in findings if finding.severity == "issue"), None)
     if spoilt is not None:
         raise DataError(spoilt.sentence, hint="mend the pairing, or take another teacher")
-    wanted = {"dimension": target.shape[1], **(sizes or {})}
-    tower = build(student, list(dict.fromkeys(texts)), **wanted, seed=seed) if isinstance(student, str) else student
+    size = target.shape[1]
+    tower = build(student, texts, dimension=size, seed=seed) if isinstance(student, str) else student
     target, turn = _reduced(target, tower.dimension)
     tokens = cached_tokens(tower, texts)
-    if encode is not None and isinstance(tower, Static) and isinstance(student, str):
+    if encode is not None and isinstance(tower, Static) and not len(tower.head):
         _start_from(tower, tokens, lambda words: encode(words) @ turn)
     return _trained(tower, texts, tokens, target, loss, plan or _plan_for(tower, len(texts), seed), findings)
 

@@ -185,7 +185,7 @@ class _Bench:
         test, train = np.flatnonzero(self.folds == 0), np.flatnonzero(self.folds != 0)
         x, y = self.source[train], self.target[train]
         descent = (Euclidean(), Descent(steps=STEPS, seed=seed)) if kind == "mlp" else None
-        made = learn(x, y, kind, unit=False, strength=strength, rank=rank, gram=gram, descent=descent).map
+        made = learn(x, y, kind, unit=False, rank=rank, known=(gram, strength), descent=descent).map
         raw = made.map(self.source[test])
         own = self.target[test]
         rest = float(np.square(raw - own).sum(dtype=np.float64))

@@ -43,9 +43,8 @@ def learn(
     kind: Kind,
     *,
     unit: bool,
-    strength: float | None = None,
     rank: int = 0,
-    gram: Gram | None = None,
+    known: tuple[Gram, float] | None = None,
     descent: tuple[VectorLoss, Descent] | None = None,
 ) -> Learned:
     """Learn a map of one kind.
@@ -57,16 +56,15 @@ def learn(
         target: scaled rows.
         kind: of the map.
         unit: whether its embeddings come out with length 1.
-        strength: ridge penalty; none: chosen on held-out pairs.
         rank: of a low-rank map.
-        gram: of the source, where it has been worked out before.
+        known: Gram matrix of the source and ridge penalty, where they have been worked out before.
         descent: objective and plan; none or `MSE`: the closed form (for an mlp, the distance).
     """
     if kind == "orthogonal":
         start = procrustes(source, target)
     else:
-        strength = best_strength(source, target) if strength is None else strength
-        start = (gram or Gram(source)).ridge(target, strength, rank)
+        gram, strength = known or (Gram(source), best_strength(source, target))
+        start = gram.ridge(target, strength, rank)
     closed = kind != "mlp" and (descent is None or isinstance(descent[0], MSE))
     made = as_map(start, kind, rank=rank, hidden=HIDDEN if kind == "mlp" else 0, unit=unit)
     if closed:

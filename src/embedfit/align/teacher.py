@@ -15,6 +15,7 @@ from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.neighbors import NearestNeighbors
 
+from embedfit.align.spaces import ruler_for
 from embedfit.data.audit_finding import DataFinding
 from embedfit.metrics import paired_mean
 from embedfit.pairs import normalise
@@ -35,7 +36,7 @@ def check_teacher(
 
     Args:
         texts: what it embedded.
-        vectors: unit rows.
+        vectors: finite rows of any length.
         labels: class of each text, -1 where it has none.
         seed: of the sample.
 
@@ -44,6 +45,7 @@ def check_teacher(
         texts of the same label better; `noisy_teacher` where the same text gets different vectors.
     """
     rows = np.random.default_rng(seed).permutation(len(texts))[:SAMPLE]
+    vectors = ruler_for(vectors, "cosine")(vectors)
     some, unit = [texts[i] for i in rows], vectors[rows]
     words = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), sublinear_tf=True).fit_transform(some)
     found = [_words(words, unit), _noise(texts, vectors)]

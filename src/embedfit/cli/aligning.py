@@ -13,7 +13,7 @@ import numpy as np
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
-from embedfit.align import Alignment, Fit, migrate
+from embedfit.align import Alignment, Fit, check_teacher, migrate
 from embedfit.align import align as align_spaces
 from embedfit.align import distil as distil_teacher
 from embedfit.cli.sources import open_model
@@ -22,10 +22,9 @@ from embedfit.data.texts import read_texts
 from embedfit.data.vector_files import is_vectors, read_labels, read_vectors
 from embedfit.data.vectors import Matched, Vectors, match
 from embedfit.errors import DataError, ModelError
-from embedfit.run import write_json
 from embedfit.towers import KINDS, save
 from embedfit.towers.files import read_json
-from embedfit.towers.vector_map import append_to_model, load_map, save_map
+from embedfit.towers.vector_map import append_to_model, load_map
 
 SHOWN = 5  # rows of a finding
 
@@ -45,7 +44,7 @@ def compare(
     else:
         show(*_report(found))
     if out is not None and found.fit is not None:
-        _save(found, found.fit, Path(out), _model_folder(source) if texts else None)
+        _save(found, found.fit, out, _model_folder(source) if texts else None)
     return 0 if found.exists else 1
 
 
@@ -69,7 +68,7 @@ def apply(map_folder: str, source: str, out: str, id_column: str | None, form: s
 
 
 def distil(
-    file: str, teacher: str, student: str, form: str, *, out: str | None, objective: str, labels: str | None, seed: int
+    file: str, teacher: str, student: str, form: str, *, out: str | None, labels: str | None, **training: Any
 ) -> int:
     """Train a small tower after a teacher, and save it."""
     if student not in KINDS:
@@ -85,14 +84,18 @@ def distil(
         say(f"{teacher} embeds {len(rows):,} texts", style="dim")
         vectors = model.encode(rows, role="document")
         encode = partial(model.encode, role="document")
+    vectors = np.asarray(vectors, np.float32)
+    if labels is not None:
+        found = check_teacher(rows, vectors, labels=read_labels(labels, len(rows)))
+        show(*map(str, found))
+        if any(finding.severity == "issue" for finding in found):
+            return 1
     made = distil_teacher(
         rows,
-        np.asarray(vectors, np.float32),
+        vectors,
         student=student,
-        objective="cosine+distribution" if objective == "auto" else objective,
         encode=encode,
-        labels=None if labels is None else read_labels(labels, len(rows)),
-        seed=seed,
+        **{name: value for name, value in training.items() if value != "auto"},
     )
     place = save(made.model, out, extra={"teacher": teacher, "distilled": made.to_dict()})
     if form == "json":
@@ -132,9 +135,8 @@ def _model_folder(name: str) -> Path | None:
     return next((p for p in (place / "model", place) if (p / "modules.json").is_file()), None)
 
 
-def _save(found: Alignment, fit: Fit, folder: Path, model: Path | None) -> None:
-    save_map(fit.map, folder, extra={"verdict": found.verdict, "fit": fit.to_dict()})
-    write_json(folder / "alignment.json", found.to_dict())
+def _save(found: Alignment, fit: Fit, out: str, model: Path | None) -> None:
+    folder = found.save(out)
     say(f"map: {folder}; use it with `embedfit align VECTORS OUT --apply {folder}`", style="dim")
     if model is None:
         return

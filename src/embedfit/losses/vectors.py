@@ -27,7 +27,6 @@ __all__ = [
 ]
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from difflib import get_close_matches
 
 import torch
@@ -106,8 +105,7 @@ class Cosine(VectorLoss):
 class Margin(VectorLoss):
     """The own target must be nearer than the targets of other rows, by a margin of cosine.
 
-    A question of order: it is content long before the prediction reaches its target. Meant as an addition to another
-    objective (see `Weighted`).
+    It is content long before the prediction reaches its target: an addition to another objective (see `Weighted`).
 
     Args:
         margin: by how much; in (0, 2).
@@ -196,7 +194,7 @@ class Ranking(VectorLoss):
     """Relational: of two other rows, the one the target is nearer to must be nearer in the prediction by a margin.
 
     Mean over ordered pairs (j, k) with cos(t_i, t_j) > cos(t_i, t_k) of max(0, margin - cos(p_i, p_j) + cos(p_i, p_k)).
-    It compares within a row; Zhang et al. compare every two pairs of the batch, n^4 / 8 of them. Memory grows with n^3.
+    Within a row; Zhang et al. compare every two pairs of the batch, n^4 / 8 of them. Memory grows with n^3.
 
     Args:
         margin: in cosine; > 0.
@@ -241,18 +239,13 @@ class Weighted(VectorLoss):
         return torch.stack(terms).sum(0)
 
 
-def jasper(margin: float = 0.015, weights: Sequence[float] = (10.0, 200.0, 20.0)) -> Weighted:
-    """The three-term objective of Jasper and Stella: direction, similarities, order of similarities.
-
-    Args:
-        margin: of the third term.
-        weights: of the three terms.
+def jasper() -> Weighted:
+    """The three-term objective of Jasper and Stella, with its weights: direction, similarities, their order.
 
     References:
         Zhang et al. 2024, https://arxiv.org/abs/2412.19048, equation 4.
     """
-    cosine, similarity, order = weights
-    return Weighted((cosine, Cosine()), (similarity, Similarity()), (order, Ranking(margin)))
+    return Weighted((10.0, Cosine()), (200.0, Similarity()), (20.0, Ranking()))
 
 
 OBJECTIVES = (
