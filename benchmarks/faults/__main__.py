@@ -48,18 +48,21 @@ def answers(path: Path = ANSWERS) -> dict[str, dict[str, Any]]:
 def run(cases: Iterable[Case], table: dict[str, Outcome], said: dict[str, dict[str, Any]], *, budget: str,
         until: float = math.inf, path: Path | None = None) -> list[Row]:  # fmt: skip
     """Ask about every case that counts; keep each answer at once."""
-    rows = []
+    rows, former = [], {key for key, value in said.items() if value["answer"]["verdict"] != "failed"}
     for case in cases:
         if not counts(case, table):
             continue
-        if case.key not in said:
+        if case.key not in former:
             if time.monotonic() > until:
                 continue
             answer = ask(case, budget, cure=len(case.truth) == 1)
-            said[case.key] = {"answer": asdict(answer), "others": rivals(case, table[case.key])}
+            others = rivals(case, table[case.key])
+            said = {**(answers(path) if path else said), case.key: {"answer": asdict(answer), "others": others}}
             print(f"{case.key}: {answer.verdict} {answer.named[: answer.issues]} {answer.seconds} s", flush=True)
             if path is not None:
-                path.write_text(json.dumps(said, indent=1, ensure_ascii=False, sort_keys=True) + "\n", "utf-8")
+                fresh = path.with_suffix(".new")
+                fresh.write_text(json.dumps(said, indent=1, ensure_ascii=False, sort_keys=True) + "\n", "utf-8")
+                fresh.replace(path)
         rows.append(_row(case, said[case.key]))
     return rows
 
@@ -97,7 +100,9 @@ def main() -> None:
     said = answers()
     if arguments.again:
         said = {key: value for key, value in said.items() if key not in {case.key for case in cases}}
-    run(cases, table, said, budget=arguments.budget, until=until, path=ANSWERS)
+    rows = run(cases, table, said, budget=arguments.budget, until=until, path=ANSWERS)
+    table = kept()
+    said = answers() | {row.case.key: {"answer": asdict(row.answer), "others": row.others} for row in rows}
     asked = {case.key: case for case in [*every(), *every(levels=(0, 1, 2))] if case.key in said}
     everything = [_row(case, said[key]) for key, case in asked.items() if counts(case, table)]
     text = markdown(everything, table, "make bench-faults")
