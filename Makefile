@@ -39,8 +39,8 @@ bench-quick: $(VENV)/installed-bench  ## only that every row of the speed table 
 bench-faults: $(VENV)/installed-bench  ## planted faults: how often the doctor is right (long)
 	$(BIN)/python -m benchmarks.faults
 
-studies: $(VENV)/installed-test  ## the table behind the defaults (long)
-	$(BIN)/python -m studies.defaults
+studies: $(VENV)/installed-test  ## the tables behind the defaults and the claims of the articles (long)
+	for study in defaults schedules sweeps collapse negatives batch_laws; do $(BIN)/python -m studies.$$study || exit 1; done
 
 docs: $(VENV)/installed-docs  ## the documentation site, in site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -174,7 +174,8 @@ def _stages(
     """The stages of the run, with the losses they ask for."""
 
     def loss_of(changes: Mapping[str, Any]) -> Loss | PairLoss:
-        changed = patch(recipe, {f"loss.{name}": value for name, value in changes.items()})
+        usual = LossSection().model_dump() if "kind" in changes else {}  # another loss has other settings
+        changed = patch(recipe, {f"loss.{name}": value for name, value in {**usual, **changes}.items()})
         settled = choose(changed, data, kind, FAMILIES[family_of_tower(tower)])
         check_loss(settled.loss, changed, data)
         return make_loss(settled.asked, tower, symmetric=symmetric).to(next(tower.parameters()).device)

@@ -200,7 +200,9 @@ class StageSection(Section):
     batch_size: Count | None = Field(None, description="queries in one step")
     rate: float = Field(1.0, ge=0, description="times the learning rate of the schedule")
     rates: Rates = Field({}, description="times that by tower, place or loss; 0: held where it is")
-    loss: dict[str, Any] = Field({}, description="settings of [loss] that differ")
+    loss: dict[str, Any] = Field(
+        {}, description="settings of [loss] that differ; with another kind, the others are at their defaults"
+    )
 
 
 class CurriculumSection(Section):
