@@ -117,7 +117,7 @@ def _cut(line: str) -> str:
     return line if len(line) <= WIDTH else line[: WIDTH - 3].rsplit(" ", 1)[0] + " ..."
 
 
-def seconds(text: str | float) -> float:
+def seconds(text: str | float | int) -> float:
     """A budget such as "60s", "5 min" or 90, in seconds.
 
     Raises:

@@ -28,7 +28,7 @@ RATES = {"OPT011", "OPT012", "OPT007", "OPT008", "OPT009"}
 """Findings on how fast the author's optimiser goes, which a longer run may make up for."""
 
 
-def investigate(build: Build, budget: str | float = "60s") -> Diagnosis:
+def investigate(build: Build, budget: str | float | int = "60s") -> Diagnosis:
     """Find out why a training program does not converge, by facts and by short runs of it.
 
     The program is built afresh for every run; none that the caller holds is touched. Facts about its loss, its update

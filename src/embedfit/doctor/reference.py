@@ -146,15 +146,21 @@ class ReferenceProgram:
         )
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-3)
         self.batches: Sequence[Any] = ()
-        self.steps, self.size = 0, size
+        self.steps, self.size, self.names = 0, size, {*query, *document}
 
     def train_step(self, batch: Any) -> Mapping[str, Tensor]:
         """Embeddings of the rows; the loss is left to the caller's choice of reference."""
-        columns, rows = (
-            (batch.columns, batch.rows) if isinstance(batch, Table) else (table(batch, self.size).columns, self.size)
-        )
+        columns, rows = self._taken_apart(batch)
         query, document = (self.model[side](columns, rows) for side in ("query", "document"))
         return {"query": query, "document": document, "loss": reference_loss(query, document)}
+
+    def _taken_apart(self, batch: Any) -> tuple[Mapping[str, Column], int]:
+        """Columns of a batch, which may be shorter than the others."""
+        for rows in range(self.size, 0, -1):
+            columns = table(batch, rows).columns
+            if self.names <= set(columns):
+                return columns, rows
+        raise ValueError("a batch of another make")
 
 
 def _kind(column: Column) -> str:
