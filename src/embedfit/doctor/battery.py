@@ -70,10 +70,10 @@ def experiment(lab: Lab, facts: Mapping[str, Any], suspects: Collection[str] = (
 
 def learned(facts: Mapping[str, Any]) -> bool:
     """Whether the reference learned enough for differences to mean something."""
-    reference, chance = facts["experiment.reference"], facts["experiment.chance"]
-    gain = reference - facts["experiment.start"]
+    chance = facts["experiment.chance"]
+    gain = facts["experiment.reference"] - facts["experiment.start"]
     seen = not math.isfinite(chance) or facts["experiment.probe"] > 6 * chance
-    return seen or gain > max(0.01, 0.1 * abs(reference))
+    return seen or gain > 0.1
 
 
 def to_the_end(lab: Lab, reference: float) -> Facts:
