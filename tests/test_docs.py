@@ -21,6 +21,7 @@ import embedfit as ef
 from embedfit.cli.app import app
 from embedfit.doctor import CHECKS, GLOSSARY
 from embedfit.engine import defaults, rate, setup
+from embedfit.engine.objective import OBJECTIVES
 from embedfit.recipe import Recipe, keys, parse_change, patch
 
 ROOT = Path(__file__).parents[1]
@@ -272,6 +273,8 @@ def test_the_page_about_the_run_folder_names_every_key_and_no_other(workplace: P
         samples |= set(run.record.samples)
         files |= {path.name for path in run.folder.iterdir()}
     tried = {"rate_test.losses", "rate_test.start", "rate_test.steps"}  # no test where the rate is given
+    # settings of the objectives that no kind of rows takes by itself
+    tried |= {f"chosen.{name}" for kind in OBJECTIVES.values() for name in kind.options}
     assert first_cells("facts.json") == facts | tried
     assert first_cells("history.jsonl") == history
     assert first_cells("samples.json") == samples

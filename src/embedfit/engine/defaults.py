@@ -145,11 +145,11 @@ def kind_for(wanted: str) -> str:
     return "ngram" if wanted == "auto" else wanted
 
 
-def loss_for(kind: Kind, *, prototypes: bool) -> str:
-    """The objective of a kind of data."""
+def loss_for(kind: Kind, *, prototypes: bool = True) -> str:
+    """The objective of a kind of data; `prototypes`: whether classes are learned as such."""
     if kind == "graded":
         return "cosine"
-    return "prototypes" if prototypes else "infonce"
+    return "prototypes" if kind == "classes" and prototypes else "infonce"
 
 
 def temperature_for(candidates: int) -> float:
