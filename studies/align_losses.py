@@ -159,6 +159,7 @@ def dimensions(arguments: argparse.Namespace) -> list[str]:
         "| dimensions | steps to cos .9, free rows | steps to cos .9, network | cos at the end, network |",
         "|---" * 4 + "|",
     ]
+    print("\n".join(lines), flush=True)
     for size in (8, 32, 128, 512, 2_048):
         free, net, ends = [], [], []
         for seed in range(arguments.seeds):
