@@ -160,6 +160,7 @@ class _Bench:
     unit: bool
 
     def judged(self, mapped: Predict, test: Int[np.ndarray, " m"]) -> Quality:
+        """Predictions for some rows, against the targets of all."""
         return quality(mapped(self.source[test]), self.target, test, cosine=self.unit)
 
     def crossed(self, strength: float) -> tuple[Quality, Int[np.ndarray, " n"]]:

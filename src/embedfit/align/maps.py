@@ -118,11 +118,13 @@ class _Turn(nn.Module):
             parameter.requires_grad_(False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The mapped rows."""
         out = self.turn(x) * self.scale + self.bias
         return F.normalize(out, dim=-1) if self.made.shape.unit else out
 
     @torch.no_grad()
     def baked(self) -> VectorMap:
+        """The map with the turn as its weight."""
         self.made.linear.weight.copy_(torch.as_tensor(self.turn.weight) * self.scale)
         self.made.linear.bias.copy_(self.bias)
         return self.made
