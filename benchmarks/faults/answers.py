@@ -5,8 +5,10 @@ from __future__ import annotations
 __all__ = ["Answer", "ask"]
 
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -68,7 +70,9 @@ def ask(case: Case, budget: str, *, cure: bool = False) -> Answer:
         ):  # on a shared machine a budget is of work, not of waiting
             found = investigate(build, budget=budget).to_dict()
     except Exception as error:  # a stranger's program may break a doctor: that counts against the doctor
-        return Answer(verdict="failed", why=f"{type(error).__name__}: {error}"[:300], untouched=True)
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(last.filename).name}:{last.lineno}"
+        return Answer(verdict="failed", why=f"{type(error).__name__}: {error} ({where})"[:300])
     cpu, wall = time.process_time() - cpu, time.monotonic() - wall
     bad = [f for f in found["findings"] if f["outcome"] in ("issue", "watch")]
     change = next((p["change"] for f in bad for p in f["prescription"][:1] if p["change"]), {})
