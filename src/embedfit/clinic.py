@@ -57,6 +57,7 @@ class _Trials:
     seconds: list[float] = field(default_factory=list)
 
     def run(self, recipe: Recipe) -> Run:
+        """A short run, and what is known of it."""
         began = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
             short = patch(recipe, {"optim.length": f"{self.steps} steps"})
@@ -66,6 +67,7 @@ class _Trials:
         return record
 
     def value(self, recipe: Recipe) -> float:
+        """The held-out metric of a short run; 0 where it broke off."""
         try:
             record = self.run(recipe)
         except EmbedfitError:  # a loss that is not finite has failed as a trial can
@@ -74,6 +76,7 @@ class _Trials:
 
     @property
     def affordable(self) -> bool:
+        """Whether there is time for another trial."""
         return time.perf_counter() + mean(self.seconds) < self.deadline
 
 

@@ -27,6 +27,7 @@ from embedfit.probes.rows import table
 PARTS = ("loss", "optimiser", "trainable", "order", "regularisation", "precision", "mode", "graph")
 """What can be exchanged in anybody's program."""
 
+USUAL_RATE = 3e-3
 WATCHED = "the author's program"
 """Name of the arm that is measured on the way, too."""
 
@@ -44,7 +45,7 @@ class Arm:
         temperature: of the reference loss.
         masked: whether the reference loss knows equal documents.
         plain_update: zero_grad, backward and step instead of the author's `update`.
-        rate: learning rate of the reference optimiser; None: the one that was chosen.
+        rate: learning rate of the reference optimiser; None: 3e-3.
     """
 
     author: frozenset[str] = frozenset()
@@ -90,7 +91,7 @@ class Trial:
 
 
 def train(
-    program: Program, arm: Arm, material: Material, gauge: Gauge, *, steps: int, rate: float, seed: int, deadline: float
+    program: Program, arm: Arm, material: Material, gauge: Gauge, *, steps: int, seed: int, deadline: float
 ) -> Trial:
     """Train a fresh program for some steps, with the reference in place of all parts that are not the author's.
 
@@ -100,7 +101,6 @@ def train(
         material: the program's rows.
         gauge: measures the held-out metric.
         steps: how many.
-        rate: learning rate of the reference optimiser.
         seed: of the order and of what is random in a step.
         deadline: `time.perf_counter` at which to stop.
     """
@@ -114,7 +114,7 @@ def train(
     start = probe_start = float("nan")
     if arm.name == WATCHED:
         start, probe_start = gauge.of(program), gauge.probe(program)
-    update = _update(program, arm, steps, rate)
+    update = _update(program, arm, steps)
     losses: list[float] = []
     rates: list[float] = []
     clock: list[float] = [time.perf_counter()]
@@ -197,7 +197,7 @@ def _without(batches: Iterable[Any], material: Material) -> Iterator[Any]:
             yield rows.take(left).batch()
 
 
-def _update(program: Program, arm: Arm, steps: int, rate: float) -> Callable[[Tensor], None]:
+def _update(program: Program, arm: Arm, steps: int) -> Callable[[Tensor], None]:
     """What makes a step of a loss."""
     everything = list(program.model.parameters())
     known = {id(p) for group in program.optimizer.param_groups for p in group["params"]}
@@ -212,7 +212,7 @@ def _update(program: Program, arm: Arm, steps: int, rate: float) -> Callable[[Te
         sparse = {
             id(m.weight) for m in program.model.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag) and m.sparse
         }
-        return ReferenceOptimiser(chosen, arm.rate or rate, steps, tuple(sparse)).update
+        return ReferenceOptimiser(chosen, arm.rate or USUAL_RATE, steps, tuple(sparse)).update
     if "trainable" not in arm.author:
         missing = [p for p in everything if id(p) not in known]
         if missing:

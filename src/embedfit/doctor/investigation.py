@@ -24,6 +24,8 @@ from embedfit.run import History, Run
 PART = {check.code: check.part for check in CHECKS}
 GENERIC = {"LOS011", "OPT010", "MOD006", "DAT007", "MOD007", "NUM003", "MOD008", "NEG002", "MOD005"}
 """Findings that name a part and no cause; one that names the cause takes their place."""
+CROWDED = 0.1
+"""Excess likeness of the rows of a batch that makes their order a fact and not only a part."""
 RATES = {"OPT011", "OPT012", "OPT007", "OPT008", "OPT009"}
 """Findings on how fast the author's optimiser goes, which a longer run may make up for."""
 
@@ -98,7 +100,8 @@ def _judged(finding: Finding, facts: Mapping[str, Any], suspected: set[str]) -> 
             return dataclasses.replace(
                 finding, outcome=Outcome.CLEAR, symptom=f"{finding.symptom}; its cause is named by another check"
             )
-        outcome = Outcome.ISSUE if _breaks(relative, facts) else Outcome.WATCH
+        crowded = part == "order" and facts.get("order.crowding", 0.0) > CROWDED and relative <= -SLOWS
+        outcome = Outcome.ISSUE if crowded or _breaks(relative, facts) else Outcome.WATCH
         return dataclasses.replace(finding, outcome=outcome, prescription=_tried(finding, facts), effect=effect)
     if relative <= -SLOWS:
         certain = finding.outcome is Outcome.ISSUE and finding.code not in RATES

@@ -98,8 +98,8 @@ class Lab:
             with same_random_numbers(seed):
                 program = self.build(seed=seed)
                 self.trials[key] = train(
-                    program, arm, self.material, self.gauge, steps=steps or self.steps, rate=self.rate, seed=seed,
-                    deadline=self.deadline + 5,
+                    program, replace(arm, rate=arm.rate or self.rate), self.material, self.gauge,
+                    steps=steps or self.steps, seed=seed, deadline=self.deadline + 5,
                 )  # fmt: skip
             self.taken += len(self.trials[key].losses)
         return self.trials[key]

@@ -121,6 +121,7 @@ class _Tower(nn.Module):
         self.out = nn.Linear(width * len(self.names), width)
 
     def forward(self, columns: Mapping[str, Column], rows: int) -> Tensor:
+        """Embeddings of the rows."""
         parts = [reader(columns[name][:rows]) for name, reader in zip(self.names, self.readers, strict=True)]
         return self.out(torch.cat(parts, dim=-1))
 
