@@ -71,7 +71,11 @@ class Statistic:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
-    """How much of the held-out metric the cause costs, as a share, with its 95 % interval."""
+    """How much of the held-out metric the cause costs, as a share.
+
+    The interval is no plain 95 % interval: the spread over seeds is blended with an assumed one, because most effects are
+    measured with one seed.
+    """
 
     relative: float
     low: float

@@ -119,7 +119,11 @@ class Lab:
         self.rate = max(found, key=lambda rate: found[rate])
 
     def effect(self, arm: Arm, against: Arm, seeds: Sequence[int]) -> Effect:
-        """Difference of two arms on the same seeds, as a share of the better one's metric, with its 95 % interval."""
+        """Difference of two arms on the same seeds, as a share of the better one's metric.
+
+        The interval is that of Student's t for a spread which blends the seeds seen with an assumed one
+        (`PRIOR_SPREAD`, worth `PRIOR_WEIGHT` seeds): one seed alone would have none.
+        """
         pairs = [(self.run(arm, seed).metric, self.run(against, seed).metric) for seed in seeds]
         scale = max(1e-9, max(mean(abs(x) for x, _ in pairs), mean(abs(y) for _, y in pairs)))
         shares = [(x - y) / scale for x, y in pairs]
