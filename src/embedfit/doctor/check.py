@@ -73,8 +73,8 @@ class Statistic:
 class Effect:
     """How much of the held-out metric the cause costs, as a share.
 
-    The interval is no plain 95 % interval: the spread over seeds is blended with an assumed one, because most effects are
-    measured with one seed.
+    The interval is no plain 95 % interval: the spread over seeds is blended with an assumed one, because most effects
+    are measured with one seed.
     """
 
     relative: float
