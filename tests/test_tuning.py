@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-import embedfit.tuning as tuning
+import embedfit.tuning.searching as tuning
 from embedfit.errors import RecipeError, RunError
 from embedfit.judging import Rows
 from embedfit.pairs import Pairs

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from embedfit import run as runs
-from embedfit.engine.fit import plan_for, prepare
 from embedfit.engine.noise import probe
+from embedfit.engine.planning import plan_for
+from embedfit.engine.setup import prepare
 from embedfit.errors import RunError
 from embedfit.evaluate.tasks import without_label_texts
 from embedfit.job import gather
-from embedfit.optim.laws import Advice, NoiseScale, advice, noise_scale, noise_scale_of, usable
+from embedfit.optim.laws import Advice, NoiseScale, Tried, advice, noise_scale, noise_scale_of, usable
 from embedfit.run import Run
 from embedfit.towers import load
 
@@ -75,19 +76,15 @@ def advise(folder: Path, *, batch_size: int | None = None, probed: bool = False)
     options: list[Advice] = []
     if noise is not None and refusal is None:
         sizes = {round(tried * factor) for factor in (0.25, 0.5, 1, 2, 4)} | ({batch_size} if batch_size else set())
-        options = [
-            advice(
-                size,
-                noise,
-                kind=optim.kind,
-                rate=rate,
-                tried=tried,
-                weight_decay=optim.weight_decay,
-                betas=tuple(run.facts["chosen.betas"]),
-                momentum=float(run.facts["chosen.momentum"]),
-            )
-            for size in sorted(size for size in sizes if size >= 2)
-        ]
+        good = Tried(
+            kind=optim.kind,
+            batch_size=tried,
+            rate=rate,
+            weight_decay=optim.weight_decay,
+            betas=tuple(run.facts["chosen.betas"]),
+            momentum=float(run.facts["chosen.momentum"]),
+        )
+        options = [advice(size, noise, good) for size in sorted(sizes) if size >= 2]
     return Advised(
         tried=tried,
         rate=rate,

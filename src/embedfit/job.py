@@ -173,14 +173,7 @@ def train(
         return {} if light is None else readings(model, light, rows.train, quick, team)
 
     fitted = fit(
-        setup,
-        folder=folder,
-        measure=held_out,
-        progress=watcher.step,
-        say=watcher.say,
-        slack=slack,
-        resume=resume,
-        held_out=measured_on,
+        setup, folder=folder, measure=held_out, progress=watcher.step, slack=slack, resume=resume, held_out=measured_on
     )
     watcher.say("evaluating")
     model = fitted.model

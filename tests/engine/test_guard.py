@@ -41,29 +41,29 @@ def test_the_loss_of_equal_embeddings_is_known_exactly_and_costs_no_gradient(kin
 
 def test_a_collapsed_run_goes_back_to_its_best_weights_and_to_smaller_batches() -> None:
     more = {"loss__kind": "hinge", "optim__length": "40 steps", "optim__batch_size": 60}
-    made, trips, marks = setup("pairs", "static", **more), [], []
+    made, marks = setup("pairs", "static", **more), []
     notes = Notes([0.1, 0.5, *[0.2] * 20])
 
     def record(step: int, readings: Any) -> None:
-        marks.extend([(step, readings["guard"])] if "guard" in readings else [])
+        marks.extend([(step, dict(readings))] if "guard" in readings else [])
         if step == 12 and "loss" in readings:
             collapse(made)
 
     notes.record = record
-    observer = replace(notes.observer(), trip=trips.append)
     train(made.objective, made.material, made.groups,
-          plan(made, guard=True, evaluate_every=4, patience=99, learning_rate=1e-4), observer)  # fmt: skip
-    assert [(t.back_to, t.batch_size, t.rate) for t in trips] == [(4, GENTLEST, 1.0)]
-    assert 13 < trips[0].step < 17
-    assert marks == [(trips[0].step, 1.0)]
-    assert "back to the weights of step 4, on with batches of 32" in str(trips[0])
+          plan(made, guard=True, evaluate_every=4, patience=99, learning_rate=1e-4), notes.observer())  # fmt: skip
+    ((step, readings),) = marks
+    assert 13 < step < 17
+    assert readings == {"guard": 1.0, "guard/back_to": 4.0, "guard/batch_size": GENTLEST, "guard/rate": 1.0}
+    (trip,) = notes.kept[-1].values["guard"]["trips"]
+    assert (trip["step"], trip["back_to"]) == (step, 4)
+    assert "equal embeddings give" in trip["why"]
 
 
 def test_a_sound_run_is_left_alone() -> None:
-    made, trips = setup("pairs", "static", loss__kind="hinge", optim__length="30 steps"), []
-    observer = replace(Notes([0.1] * 20).observer(), trip=trips.append)
-    train(made.objective, made.material, made.groups, plan(made, guard=True, evaluate_every=10), observer)
-    assert trips == []
+    made, notes = setup("pairs", "static", loss__kind="hinge", optim__length="30 steps"), Notes([0.1] * 20)
+    train(made.objective, made.material, made.groups, plan(made, guard=True, evaluate_every=10), notes.observer())
+    assert notes.kept[-1].values["guard"]["trips"] == []
 
 
 def test_batches_shrink_and_grow_again_then_stay_small_then_the_rate_falls() -> None:

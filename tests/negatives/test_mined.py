@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from embedfit.negatives import Mined, Sieve
+from embedfit.negatives import Mined, Search, Sieve
 
 
 def unit(count: int, seed: int) -> torch.Tensor:
@@ -20,7 +20,7 @@ NEVER = torch.tensor([8, 11])  # documents in doubt for every query
 
 def mined(sieve: Sieve, *, depth: int = 5, skip: int = 0, each: int = 3) -> Mined:
     made = Mined(TEXT, POSITIVE, lambda rows, found: torch.isin(found, NEVER),
-                 each=each, depth=depth, skip=skip, every=4, sieve=sieve)  # fmt: skip
+                 search=Search(each=each, depth=depth, skip=skip, every=4), sieve=sieve)  # fmt: skip
     made.refresh(0, lambda: (QUERY * 3, DOCUMENT * 0.5))  # lengths play no part
     return made
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embedfit.optim.laws import NoiseScale, advice, noise_scale, noise_scale_of, usable
+from embedfit.optim.laws import NoiseScale, Tried, advice, noise_scale, noise_scale_of, usable
 
-SGD = {"kind": "sgd", "rate": 0.1, "tried": 64, "weight_decay": 0.01, "betas": (0.9, 0.999), "momentum": 0.9}
+SGD = Tried(kind="sgd", batch_size=64, rate=0.1, weight_decay=0.01, betas=(0.9, 0.999), momentum=0.9)
 
 
 def scale(value: float) -> NoiseScale:
@@ -50,7 +52,7 @@ def test_no_advice_where_the_gradient_is_lost_in_noise_or_read_too_seldom() -> N
 
 
 def test_at_the_batch_that_was_tried_nothing_changes() -> None:
-    made = advice(64, scale(1000.0), **SGD)
+    made = advice(64, scale(1000.0), SGD)
     assert (made.learning_rate, made.steps, made.examples) == pytest.approx((0.1, 1.0, 1.0))
     assert (made.weight_decay, made.second_beta) == (0.01, None)
 
@@ -59,13 +61,13 @@ def test_at_the_batch_that_was_tried_nothing_changes() -> None:
 def test_far_below_the_noise_scale_rates_are_linear_for_sgd_and_square_roots_for_the_others(
     kind: str, expected: float
 ) -> None:
-    made = advice(256, scale(1e7), **{**SGD, "kind": kind})
+    made = advice(256, scale(1e7), replace(SGD, kind=kind))
     assert made.learning_rate / 0.1 == pytest.approx(expected, rel=0.01)
     assert made.steps == pytest.approx(0.25, rel=0.01)
 
 
 def test_beyond_the_noise_scale_nothing_is_gained() -> None:
-    one, other = (advice(size, scale(100.0), **SGD) for size in (128, 100_000))
+    one, other = (advice(size, scale(100.0), SGD) for size in (128, 100_000))
     assert other.learning_rate == pytest.approx(one.learning_rate)
     assert other.far
     assert other.examples > 100
@@ -74,7 +76,7 @@ def test_beyond_the_noise_scale_nothing_is_gained() -> None:
 @settings(max_examples=40)
 @given(size=st.integers(2, 4096), value=st.floats(1, 1e6), kind=st.sampled_from(["sgd", "adamw", "muon"]))
 def test_the_rate_lies_in_its_interval_and_steps_and_examples_trade(size: int, value: float, kind: str) -> None:
-    made = advice(size, scale(value), **{**SGD, "kind": kind})
+    made = advice(size, scale(value), replace(SGD, kind=kind))
     assert made.low <= made.learning_rate <= made.high
     # (S / S_min - 1) (E / E_min - 1) = 1, with S_min and E_min of the same noise scale
     steps, examples = made.steps * (1 + value / 64), made.examples * (1 + 64 / value)

@@ -81,6 +81,11 @@ class Live:
         fresh_metric = readings.get(f"dev/{self.metric}")
         if fresh_metric is not None:
             self.held_out = f"held-out {self.metric} {fresh_metric:.3f}{self.lexical}"
+        if "guard" in readings:
+            self.say(
+                f"step {step}: embeddings collapsed; back to the weights of step {readings['guard/back_to']:.0f}, on "
+                f"with batches of {readings['guard/batch_size']:.0f} at {readings['guard/rate']:.2g} times the rate"
+            )
         now = time.perf_counter()
         if not self.console.is_terminal and (fresh_metric is not None or now - self.said > PATIENCE):
             self.said = now

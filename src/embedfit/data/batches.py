@@ -5,8 +5,9 @@ Order and partners follow from (seed, epoch) alone: any step of a run can be mad
 
 from __future__ import annotations
 
-__all__ = ["batch", "generator", "order", "rows_of", "steps_per_epoch"]
+__all__ = ["Addition", "batch", "generator", "order", "rows_of", "steps_per_epoch"]
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
@@ -37,6 +38,26 @@ def rows_of(step: int, count: int, *, batch_size: int, seed: int, first: int = 0
     return permuted.tensor_split(steps)[place]
 
 
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Addition:
+    """Documents that are brought to a batch beside those of its rows.
+
+    Attributes:
+        own: for each query, -1 for none.
+        shared: for all queries.
+        log_q: log of the probability with which sampling brings each document of all.
+        alone: each query is compared with the documents brought for it, and with no other.
+    """
+
+    own: Int[Tensor, "q k"] | None = None
+    shared: Int[Tensor, " m"] | None = None
+    log_q: Float[Tensor, " documents"] | None = None
+    alone: bool = False
+
+
+NOTHING = Addition()
+
+
 def batch(
     data: Examples,
     query_tokens: Tokens,
@@ -44,10 +65,7 @@ def batch(
     rows: Int[Tensor, " q"],
     *,
     draw: tuple[int, int] = (0, 0),
-    own: Int[Tensor, "q k"] | None = None,
-    shared: Int[Tensor, " m"] | None = None,
-    log_q: Float[Tensor, " documents"] | None = None,
-    alone: bool = False,
+    more: Addition = NOTHING,
 ) -> Batch:
     """The batch of some examples.
 
@@ -57,24 +75,21 @@ def batch(
         document_tokens: tokens of `data.document_texts`.
         rows: the examples of the step.
         draw: (seed, step) of the random choices of a batch (partners of the same class).
-        own: documents that are brought for each query beside those of the table, -1 for none.
-        shared: documents that are brought for all.
-        log_q: log of the probability with which sampling brings each document of all.
-        alone: each query is compared with the documents brought for it, and with no other.
+        more: documents that are brought beside those of the table.
     """
     query = data.query[rows]
     positive = _partners(data, rows, draw) if data.partners else data.positive[rows]
     theirs = None
     if data.target is not None:  # graded pairs meet one to one
         documents, place = positive, torch.arange(len(positive))
-    elif data.catalogue and (shared is None or not len(shared)):  # some drawn: those, and the positives
+    elif data.catalogue and (more.shared is None or not len(more.shared)):  # some drawn: those, and the positives
         documents, place = torch.arange(len(data.document_texts)), positive
     else:
-        brought = data.negatives[rows] if own is None else torch.cat([data.negatives[rows], own], 1)
+        brought = data.negatives[rows] if more.own is None else torch.cat([data.negatives[rows], more.own], 1)
         there = brought >= 0
-        others = [] if shared is None else [shared]
+        others = [] if more.shared is None else [more.shared]
         documents, place = torch.unique(torch.cat([positive, brought[there], *others]), return_inverse=True)
-        if alone:
+        if more.alone:
             theirs = torch.full_like(brought, -1)
             theirs[there] = place[len(positive) : len(positive) + int(there.sum())]
         place = place[: len(positive)]
@@ -89,7 +104,7 @@ def batch(
         weight=data.weight[rows],
         target=None if data.target is None else data.target[rows],
         rows=rows,
-        log_q=None if log_q is None else log_q[documents],
+        log_q=None if more.log_q is None else more.log_q[documents],
         own=theirs,
     )
 

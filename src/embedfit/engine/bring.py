@@ -11,7 +11,7 @@ from torch import Tensor
 
 from embedfit.data.examples import Examples
 from embedfit.errors import RecipeError
-from embedfit.negatives import Drawn, InBatch, Mined, Mixed, Negatives, Queue, Sieve, shares
+from embedfit.negatives import Drawn, InBatch, Mined, Mixed, Negatives, Queue, Search, Sieve, shares
 from embedfit.recipe import Duration, Recipe
 from embedfit.scores import Guide, Known
 from embedfit.team import ALONE, Team
@@ -71,10 +71,7 @@ def negatives_for(
                 data.query,
                 data.positive,
                 partial(doubtful, data, known),
-                each=wanted.each,
-                depth=wanted.depth,
-                skip=wanted.skip,
-                every=every,
+                search=Search(each=wanted.each, depth=wanted.depth, skip=wanted.skip, every=every),
                 sieve=Sieve(kind=wanted.sieve, amount=wanted.amount, teacher=teacher_of(wanted.teacher, data)),
                 team=team,
             )

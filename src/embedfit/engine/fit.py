@@ -8,7 +8,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,14 @@ from embedfit.data.examples import Examples
 from embedfit.engine import checkpoint
 from embedfit.engine.checkpoint import Checkpoint
 from embedfit.engine.device import interruptible, threaded
-from embedfit.engine.guard import Trip
 from embedfit.engine.journal import Journal
 from embedfit.engine.loop import Observer, Readings, Slack, train
 from embedfit.engine.plan import Plan
+from embedfit.engine.planning import plan_for
 from embedfit.engine.rate import learning_rate_test
 from embedfit.engine.read import read_step
 from embedfit.engine.setup import Setup, prepare
 from embedfit.errors import NonFiniteLossError, RunError
-from embedfit.recipe import Recipe
 from embedfit.team import Team
 from embedfit.towers import TwoTower
 
@@ -52,7 +51,6 @@ def fit(
     folder: Path,
     measure: Callable[[TwoTower], Readings],
     progress: Progress,
-    say: Callable[[str], None] = lambda text: None,
     slack: Slack | None = None,
     resume: bool = False,
     held_out: str = "",
@@ -65,7 +63,6 @@ def fit(
         measure: held-out readings of a model; the first decides, higher is better. Those of the first process count,
             the others are called to help.
         progress: told (step, steps, readings) after every step.
-        say: told when training turns back from a collapse.
         slack: standard error of the first reading at a value; where the end of the schedule is to be trusted, later
             weights are kept that are not worse than the best by more.
         resume: go on from the folder's checkpoint, if there is one.
@@ -78,71 +75,96 @@ def fit(
         NonFiniteLossError: a loss was NaN or infinite; the last checkpoint is sound.
         RunError: the folder cannot be written, or its checkpoint belongs to other data or settings.
     """
-    began = time.perf_counter()
-    path = folder / "checkpoints" / "last.safetensors"
-    identity = {"fingerprint": fingerprint(setup), "held_out": held_out}
     team = setup.objective.team
+    path = folder / "checkpoints" / "last.safetensors"
     setup, start = _begun(setup, folder, held_out) if resume and team.tell(path.is_file()) else (setup, None)
+    book = _Book(folder, setup, start, held_out=held_out)
     with threaded(setup.facts["chosen.threads"]):
         plan, facts = (plan_for(setup, start.values["rate"]), start.values["facts"]) if start else _rated(setup)
-    step, spent = (int(start.values["step"]), start.values["seconds"]) if start else (0, 0.0)
-    trips = [Trip(**values) for values in start.values["guard"]["trips"]] if start else []
-    journal = Journal(folder / "history.jsonl", keep_until=step) if team.leads else None
+    book.settled = {"rate": plan.learning_rate, "facts": facts}
 
     def record(step: int, readings: Readings) -> None:
-        if journal is not None:
-            journal.add(step, readings)
+        if book.add(step, readings):
             progress(step, plan.steps, readings)
-
-    def trip(made: Trip) -> None:
-        trips.append(made)
-        if journal is not None:
-            say(str(made))
-
-    def keep(state: Checkpoint) -> None:
-        if journal is None:
-            return
-        journal.flush()
-        values = {
-            **state.values,
-            **identity,
-            "rate": plan.learning_rate,
-            "facts": facts,
-            "machine": {name: setup.facts[name] for name in MACHINE},
-            "seconds": spent + time.perf_counter() - began,
-        }
-        checkpoint.save(path, replace(state, values=values))
 
     with threaded(setup.facts["chosen.threads"]), interruptible() as asked_to_stop:
         observer = Observer(
             read=read_step,
             measure=lambda: team.tell(dict(measure(setup.objective.model))),
             record=record,
-            keep=keep,
+            keep=book.keep,
             keep_now=_clock(setup.chosen.checkpoint_every, team),
             due=lambda number: number % max(1, plan.steps // READINGS) == 0,
             stop=lambda: team.any(asked_to_stop()),
             slack=slack if setup.chosen.trust_end else None,
-            trip=trip,
         )
         try:
             best, ended = train(setup.objective, setup.material, setup.groups, plan, observer, start)
         except NonFiniteLossError as error:
             raise _with_texts(error, setup.material.data) from None
         finally:
-            if journal is not None:
-                journal.flush()
-    ending = {"train.seconds": round(spent + time.perf_counter() - began, 2), "train.stopped": ended}
+            book.flush()
     settled = {
         "chosen.learning_rate": plan.learning_rate,
         "chosen.schedule": plan.schedule,
         "chosen.momentum": plan.momentum,
         "train.shuffled": True,
         "train.best_step": best.step,
-        "train.returns": [asdict(made) for made in trips],
+        "train.returns": book.last.values["guard"]["trips"] if book.last else [],
+        "train.seconds": round(book.seconds(), 2),
+        "train.stopped": ended,
     }
     brought = setup.material.negatives.facts()
-    return Fitted(model=setup.objective.model, facts={**setup.facts, **facts, **brought, **settled, **ending})
+    return Fitted(model=setup.objective.model, facts={**setup.facts, **facts, **brought, **settled})
+
+
+class _Book:
+    """What is written down of a run: its history and its checkpoints, by the first process.
+
+    Args:
+        folder: of the run.
+        setup: of the run.
+        start: what it goes on from.
+        held_out: fingerprint of the held-out rows.
+    """
+
+    def __init__(self, folder: Path, setup: Setup, start: Checkpoint | None, *, held_out: str) -> None:
+        self.path = folder / "checkpoints" / "last.safetensors"
+        self.last = start
+        self.began, self.spent = time.perf_counter(), start.values["seconds"] if start else 0.0
+        self.identity = {
+            "fingerprint": fingerprint(setup),
+            "held_out": held_out,
+            "machine": {name: setup.facts[name] for name in MACHINE},
+        }
+        self.settled: Mapping[str, Any] = {}
+        until = int(start.values["step"]) if start else 0
+        leads = setup.objective.team.leads
+        self.journal = Journal(folder / "history.jsonl", keep_until=until) if leads else None
+
+    def seconds(self) -> float:
+        """Spent on the run, before interruptions too."""
+        return self.spent + time.perf_counter() - self.began
+
+    def add(self, step: int, readings: Readings) -> bool:
+        """Write readings down; whether this process does."""
+        if self.journal is not None:
+            self.journal.add(step, readings)
+        return self.journal is not None
+
+    def keep(self, state: Checkpoint) -> None:
+        """Store a checkpoint."""
+        self.last = state
+        if self.journal is None:
+            return
+        self.journal.flush()
+        values = {**state.values, **self.identity, **self.settled, "seconds": self.seconds()}
+        checkpoint.save(self.path, replace(state, values=values))
+
+    def flush(self) -> None:
+        """Bring the history to the disk."""
+        if self.journal is not None:
+            self.journal.flush()
 
 
 def check_resumable(setup: Setup, folder: Path, held_out: str = "") -> None:
@@ -217,37 +239,6 @@ def fingerprint(setup: Setup) -> str:
     return sha.hexdigest()[:32]
 
 
-def plan_for(setup: Setup, rate: float) -> Plan:
-    """The plan of a setup, at a learning rate."""
-    chosen, optim = setup.chosen, setup.recipe.optim
-    own = optim.kind == "schedule_free"  # which averages the weights itself, in the place of a schedule
-    return Plan(
-        steps=chosen.steps,
-        batch_size=chosen.batch_size,
-        accumulate=optim.accumulate,
-        learning_rate=rate,
-        warmup=chosen.warmup,
-        schedule=("constant" if own else "cosine") if optim.schedule == "auto" else optim.schedule,
-        max_gradient_norm=optim.max_gradient_norm,
-        optimiser=optim.kind,
-        betas=chosen.betas,
-        momentum=MOMENTUM.get(optim.kind, 0.0) if optim.momentum == "auto" else optim.momentum,
-        average=0.0 if own else chosen.average,
-        evaluate_every=chosen.evaluate_every,
-        patience=optim.patience,
-        seed=optim.seed,
-        stages=setup.stages,
-        guard=_guarded(setup.recipe),
-    )
-
-
-def _guarded(recipe: Recipe) -> bool:
-    """Losses that look at the hardest negatives alone collapse, and so may what a stage brings."""
-    wanted = recipe.curriculum
-    return bool(wanted.stages) or recipe.loss.kind in ("hinge", "triplet") if wanted.guard == "auto" else wanted.guard
-
-
-MOMENTUM = {"sgd": 0.9, "muon": 0.95}
 # where the learning-rate test begins, in multiples of AdamW's usual rate: clipped gradients are as long as 1 in all,
 # steps of Adam and its kin as long as 1 in each number
 ANCHOR = {"sgd": 100.0, "adagrad": 3.0, "rmsprop": 0.3}

@@ -43,12 +43,14 @@ class Trip:
     batch_size: int
     rate: float
 
-    def __str__(self) -> str:
-        slower = "" if self.rate == 1 else f", the learning rate times {self.rate:.2g}"
-        return (
-            f"collapse at step {self.step}: {self.why}; back to the weights of step {self.back_to}, "
-            f"on with batches of {self.batch_size}{slower}"
-        )
+    def readings(self, number: int) -> dict[str, float]:
+        """For the history: the how many-th it is, and where it leads."""
+        return {
+            "guard": float(number),
+            "guard/back_to": float(self.back_to),
+            "guard/batch_size": float(self.batch_size),
+            "guard/rate": self.rate,
+        }
 
 
 class Guard:

@@ -11,7 +11,6 @@ from functools import partial
 
 from embedfit.engine.accumulate import accumulated
 from embedfit.engine.checkpoint import Checkpoint
-from embedfit.engine.guard import Trip
 from embedfit.engine.moving import Best, Moving, Slack
 from embedfit.engine.plan import Material, Plan
 from embedfit.engine.step import Objective, Step
@@ -35,7 +34,6 @@ class Observer:
         stop: whether the user wants to stop; the step is kept first.
         slack: how far below the best held-out reading a later one is no worse; none: any difference counts.
         due: whether a step is to be read by the probes.
-        trip: told when the guard turns back.
     """
 
     read: Callable[[Step, Optimiser], Readings]
@@ -45,7 +43,6 @@ class Observer:
     keep_now: Callable[[int], bool]
     due: Callable[[int], bool]
     stop: Callable[[], bool]
-    trip: Callable[[Trip], None] = lambda trip: None
     slack: Slack | None = None
 
 
@@ -110,8 +107,7 @@ def train(
             readings |= observer.read(step, moving.optimiser)
         observer.record(done, readings)
         if why := guard.look(asked, step, stage):
-            observer.trip(guard.turn(done, why, best.step, stage))
-            observer.record(done, {"guard": float(len(guard.trips))})
+            observer.record(done, guard.turn(done, why, best.step, stage).readings(len(guard.trips)))
             moving.return_to_best()
         if done % plan.evaluate_every == 0 or done == plan.steps:
             observer.record(done, evaluated(moving, observer, done))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from embedfit.data.batches import batch, generator, rows_of
+from embedfit.data.batches import Addition, batch, generator, rows_of
 from embedfit.data.examples import Examples
 from embedfit.engine.bring import embeddings_of
 from embedfit.engine.curriculum import Stage
@@ -130,10 +130,7 @@ class Material:
             self.document_tokens,
             rows,
             draw=(plan.seed, draw),
-            own=brought.own,
-            shared=brought.shared,
-            log_q=self.negatives.log_q,
-            alone=self.alone,
+            more=Addition(own=brought.own, shared=brought.shared, log_q=self.negatives.log_q, alone=self.alone),
         )
         if brought.memory is not None:  # the newer embedding of a document is its own in this batch
             made = replace(made, memory=brought.memory.without(made.document_id))

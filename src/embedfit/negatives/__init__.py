@@ -2,7 +2,19 @@
 
 from embedfit.negatives.base import Brought, Embeddings, Negatives, shares
 from embedfit.negatives.drawn import Drawn, InBatch, Mixed
-from embedfit.negatives.mined import Mined, Sieve
+from embedfit.negatives.mined import Mined, Search, Sieve
 from embedfit.negatives.queue import Queue
 
-__all__ = ["Brought", "Drawn", "Embeddings", "InBatch", "Mined", "Mixed", "Negatives", "Queue", "Sieve", "shares"]
+__all__ = [
+    "Brought",
+    "Drawn",
+    "Embeddings",
+    "InBatch",
+    "Mined",
+    "Mixed",
+    "Negatives",
+    "Queue",
+    "Search",
+    "Sieve",
+    "shares",
+]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Mined", "Sieve"]
+__all__ = ["Mined", "Search", "Sieve"]
 
 import time
 from collections.abc import Callable, Mapping
@@ -54,6 +54,23 @@ class Sieve:
                 return found <= positive[:, None] * torch.where(positive > 0, self.amount, 1 / self.amount)[:, None]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """How documents are looked for.
+
+    Attributes:
+        each: how many are brought for each query, drawn from those found.
+        depth: how many are looked at.
+        skip: of the nearest ones, so many are passed over.
+        every: steps between searches; the first before the first step.
+    """
+
+    each: int
+    depth: int
+    skip: int = 0
+    every: int
+
+
 class Mined(Negatives):
     """Documents near each query by an index of the current model, made anew every so many steps.
 
@@ -61,10 +78,7 @@ class Mined(Negatives):
         query: query text of each example.
         positive: document of each example.
         doubtful: (examples, documents found for each) to True where a document may belong to the query after all.
-        each: how many are brought for each query, drawn from those found.
-        depth: how many are looked for.
-        skip: of the nearest ones, so many are passed over.
-        every: steps between searches; the first before the first step.
+        search: how documents are looked for.
         sieve: which may be negatives.
         team: of several processes, all take what the first one found.
 
@@ -79,10 +93,7 @@ class Mined(Negatives):
         positive: Int[Tensor, " n"],
         doubtful: Doubt,
         *,
-        each: int,
-        depth: int,
-        skip: int = 0,
-        every: int,
+        search: Search,
         sieve: Sieve,
         team: Team = ALONE,
     ) -> None:
@@ -90,7 +101,7 @@ class Mined(Negatives):
         self.query = query
         self.positive = positive
         self.doubtful = doubtful
-        self.each, self.depth, self.skip, self.every = each, depth, skip, every
+        self.search = search
         self.sieve = sieve
         self.team = team
         self.pool = torch.empty((len(query), 0), dtype=torch.int32)
@@ -103,12 +114,12 @@ class Mined(Negatives):
         # those that were left out stand last, as -1
         count = (pool >= 0).sum(1, keepdim=True)
         key = torch.rand(pool.shape, generator=draw).masked_fill(torch.arange(pool.shape[1]) >= count, 2.0)
-        own = pool.gather(1, key.argsort(1)[:, : self.each])
+        own = pool.gather(1, key.argsort(1)[:, : self.search.each])
         return Brought(own=own, shared=torch.empty(0, dtype=torch.long))
 
     def refresh(self, step: int, embeddings: Embeddings) -> None:
         """Search anew, where it is time."""
-        if step % self.every:
+        if step % self.search.every:
             return
         began = time.perf_counter()
         query, document = (normalize(x.float(), dim=-1).cpu() for x in embeddings())
@@ -119,13 +130,13 @@ class Mined(Negatives):
 
     def _found(self, query: Tensor, document: Tensor) -> Int[Tensor, "n depth"]:
         made = index(document.numpy())
-        width = min(self.depth, len(document) - 1)
+        width = min(self.search.depth, len(document) - 1)
         asked, judged = self.sieve.teacher or (query, document)
         pool = torch.full((len(self.query), width), -1, dtype=torch.int32)
         for rows in torch.arange(len(self.query)).split(BLOCK):
             text, own = self.query[rows], self.positive[rows]
-            _, numbers = made.search(query[text].numpy(), self.skip + width)
-            found = torch.from_numpy(np.ascontiguousarray(numbers[:, self.skip :]))
+            _, numbers = made.search(query[text].numpy(), self.search.skip + width)
+            found = torch.from_numpy(np.ascontiguousarray(numbers[:, self.search.skip :]))
             there = found.clamp(min=0)
             near = torch.einsum("qe,qke->qk", asked[text], judged[there])
             positive = (asked[text] * judged[own]).sum(-1)

@@ -6,7 +6,7 @@ first moment, rho = (1 - b1) / (1 + b1): momentum averages as many gradients as 
 
 from __future__ import annotations
 
-__all__ = ["Advice", "NoiseScale", "advice", "noise_scale", "noise_scale_of", "usable"]
+__all__ = ["Advice", "NoiseScale", "Tried", "advice", "noise_scale", "noise_scale_of", "usable"]
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -67,6 +67,27 @@ class Advice:
     weight_decay: float
     second_beta: float | None
     far: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """A run whose learning rate was good.
+
+    Attributes:
+        kind: of its optimiser.
+        batch_size: queries in a step.
+        rate: its learning rate.
+        weight_decay: for its matrices.
+        betas: of its moments.
+        momentum: of SGD and Muon.
+    """
+
+    kind: Kind
+    batch_size: int
+    rate: float
+    weight_decay: float
+    betas: tuple[float, float]
+    momentum: float
 
 
 def noise_scale(
@@ -140,17 +161,7 @@ def usable(noise: NoiseScale) -> str | None:
     return None
 
 
-def advice(
-    batch_size: int,
-    noise: NoiseScale,
-    *,
-    kind: Kind,
-    rate: float,
-    tried: int,
-    weight_decay: float,
-    betas: tuple[float, float],
-    momentum: float,
-) -> Advice:
+def advice(batch_size: int, noise: NoiseScale, tried: Tried) -> Advice:
     """What goes with a batch size, from a rate that was good at another.
 
     The rate of SGD follows 1 / (1 + rho B_s / B), that of Adam and its kin (1 + B_s / B)^-1/2, that of Muon
@@ -159,12 +170,7 @@ def advice(
     Args:
         batch_size: B.
         noise: B_s.
-        kind: of the optimiser.
-        rate: learning rate that was good.
-        tried: the batch size at which it was.
-        weight_decay: of that run.
-        betas: of that run.
-        momentum: of SGD and Muon.
+        tried: what was good at another.
 
     References:
         McCandlish et al. 2018, https://arxiv.org/abs/1812.06162, eq. 2.6 and 2.11 (SGD, steps and examples);
@@ -172,10 +178,10 @@ def advice(
         /11459 (weight decay).
     """
     ends = (noise.value, noise.low, noise.high)
-    rates = [_rate(float(scale), batch_size, kind, rate, tried, momentum) for scale in ends]
-    k = batch_size / tried
-    steps = (1 + noise.value / batch_size) / (1 + noise.value / tried)
-    adaptive = kind in ("adamw", "adam", "muon", "schedule_free")
+    rates = [_rate(float(scale), batch_size, tried) for scale in ends]
+    k = batch_size / tried.batch_size
+    steps = (1 + noise.value / batch_size) / (1 + noise.value / tried.batch_size)
+    adaptive = tried.kind in ("adamw", "adam", "muon", "schedule_free")
     return Advice(
         batch_size=batch_size,
         learning_rate=rates[0],
@@ -183,21 +189,22 @@ def advice(
         high=max(rates),
         steps=steps,
         examples=steps * k,
-        weight_decay=weight_decay * k * rate / rates[0],
-        second_beta=max(MEMORY_OF_SQUARES, 1 - k * (1 - betas[1])) if adaptive else None,
+        weight_decay=tried.weight_decay * k * tried.rate / rates[0],
+        second_beta=max(MEMORY_OF_SQUARES, 1 - k * (1 - tried.betas[1])) if adaptive else None,
         far=not 1 / FAR <= k <= FAR,
     )
 
 
-def _rate(scale: float, batch_size: int, kind: Kind, rate: float, tried: int, momentum: float) -> float:
+def _rate(scale: float, batch_size: int, tried: Tried) -> float:
     def law(size: float) -> float:
-        rho = (1 - momentum) / (1 + momentum)
-        match kind:
+        rho = (1 - tried.momentum) / (1 + tried.momentum)
+        match tried.kind:
             case "sgd":
                 return 1 / (1 + rho * scale / size)
             case "muon":
                 return float((1 + rho * scale / size) ** -0.5)
         return float((1 + scale / size) ** -0.5)
 
-    ceiling = max(scale, float(tried))  # beyond B_s nothing was ever seen to be gained
-    return rate * law(min(float(batch_size), ceiling)) / law(float(tried))
+    first = float(tried.batch_size)
+    ceiling = max(scale, first)  # beyond B_s nothing was ever seen to be gained
+    return tried.rate * law(min(float(batch_size), ceiling)) / law(first)

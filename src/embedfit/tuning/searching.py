@@ -17,7 +17,6 @@ from scipy.stats import spearmanr
 
 from embedfit import run as runs
 from embedfit.data import split
-from embedfit.data.identity import fingerprint
 from embedfit.engine.fit import fit, prepare
 from embedfit.errors import EmbedfitError, RecipeError, RunError
 from embedfit.evaluate import main_metric
@@ -26,38 +25,13 @@ from embedfit.judging import Rows, lighter, quick_keys, readings
 from embedfit.recipe import Recipe, patch, to_toml
 from embedfit.team import ALONE
 from embedfit.towers import TwoTower
+from embedfit.tuning.space import Around, around, choose, settings_of
+from embedfit.tuning.study import done, importance, study_of, whole
 
 if TYPE_CHECKING:
     import optuna
 
 Settings = Mapping[str, Any]
-
-OBJECTIVES: Mapping[str, Mapping[str, Settings]] = {
-    "classes": {
-        "prototypes": {"loss.kind": "prototypes"},
-        "prototypes, margin 0.1": {"loss.kind": "prototypes", "loss.margin": 0.1},
-        "infonce": {"loss.kind": "infonce"},
-    },
-    "graded": {"cosine": {"loss.kind": "cosine"}, "cosent": {"loss.kind": "cosent"}},
-    "pairs": {
-        "infonce": {"loss.kind": "infonce"},
-        "infonce, margin 0.1": {"loss.kind": "infonce", "loss.margin": 0.1},
-        "hinge": {"loss.kind": "hinge"},
-        "sigmoid": {"loss.kind": "sigmoid"},
-    },
-}
-NEGATIVES: Mapping[str, Settings] = {
-    "in_batch": {"negatives.kind": "in_batch"},
-    "random": {"negatives.kind": "random", "negatives.each": 1},
-    "mixed": {"negatives.kind": "mixed"},
-    "queue": {"negatives.kind": "queue"},
-    "mined": {"negatives.kind": "mined", "negatives.each": 1},
-}
-SCHEDULES = ("cosine", "linear", "wsd", "constant", "step", "one_cycle")
-BATCHES = (0.25, 0.5, 1.0, 2.0, 4.0)  # times what "auto" takes
-RATES = (0.1, 10.0)  # times the usual rate of the towers
-STARTUP = 5  # trials before any is cut short
-LOOKS = 2  # evaluations before one may be
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,9 +116,9 @@ def tune(
         raise RunError("there are no held-out rows to compare by", hint="hold some out with --dev")
     rows = replace(rows, train=without_label_texts(rows.train), dev=without_label_texts(rows.dev))
     small = replace(rows, train=split(rows.train, dev=share, seed=recipe.optim.seed)[1]) if share < 1 else rows
-    study = _study(rows, recipe, folder, share)
-    base = _base(small, recipe)
-    while len(_done(study)) < trials:
+    study = study_of(rows, recipe, folder, share)
+    base = around(small, recipe)
+    while len(done(study)) < trials:
         _try(study, small, recipe, base, say)
     values = _carry(study, rows, recipe, base, folder, carried, say)
     made = _summary(study, rows, small, base, values, share)
@@ -153,101 +127,11 @@ def tune(
     return made
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Base:
-    """Around what the search moves."""
-
-    kind: str
-    batch_size: int
-    rate: float
-
-
-def _kind(rows: Rows) -> str:
-    """Which objectives there are for such rows."""
-    return rows.train.kind if rows.train.kind in OBJECTIVES else "pairs"
-
-
-def _base(rows: Rows, recipe: Recipe) -> _Base:
-    chosen = prepare(rows.train, recipe).chosen
-    wanted = recipe.optim.learning_rate
-    return _Base(kind=_kind(rows), batch_size=chosen.batch_size, rate=chosen.anchor if wanted == "auto" else wanted)
-
-
-def _study(rows: Rows, recipe: Recipe, folder: Path, share: float) -> optuna.Study:
-    """The search of a folder, begun or gone on with."""
-    try:
-        import optuna
-        from optuna.storages import JournalStorage
-        from optuna.storages.journal import JournalFileBackend
-    except ImportError:
-        raise RunError("`tune` needs the package optuna", hint="pip install 'embedfit[tune]'") from None
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    folder.mkdir(parents=True, exist_ok=True)
-    assert rows.dev is not None
-    identity = {
-        "train": fingerprint(rows.train), "dev": fingerprint(rows.dev), "share": share,
-        "recipe": recipe.model_dump(mode="json", exclude={"run", "data"}),
-    }  # fmt: skip
-    study = optuna.create_study(
-        study_name="embedfit",
-        storage=JournalStorage(JournalFileBackend(str(folder / "trials.log"))),
-        sampler=optuna.samplers.TPESampler(seed=recipe.optim.seed, n_startup_trials=2 * STARTUP),
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP, n_warmup_steps=LOOKS),
-        direction="maximize",
-        load_if_exists=True,
-    )
-    if study.user_attrs and study.user_attrs["identity"] != identity:
-        raise RunError(f"'{folder}' holds a search on other rows or settings", hint="choose another folder with --out")
-    if not study.user_attrs:
-        study.set_user_attr("identity", identity)
-    for trial in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):  # killed in the middle
-        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-    # a sampler that begins again draws the same numbers again
-    study.sampler = optuna.samplers.TPESampler(seed=recipe.optim.seed + len(study.trials), n_startup_trials=2 * STARTUP)
-    if not study.trials:
-        default = next(iter(OBJECTIVES[_kind(rows)]))
-        study.enqueue_trial(
-            {"objective": default, "schedule": "cosine", "batch": 1.0, "rate": 1.0, "negatives": "in_batch"}
-        )
-    return study
-
-
-def _done(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
-    return [t for t in study.trials if t.state.is_finished()]
-
-
-def _whole(study: optuna.Study) -> list[tuple[float, optuna.trial.FrozenTrial]]:
-    """Trials that ran to their end, with their metrics; one that was cut short has only what it had by then."""
-    return [(t.value, t) for t in _done(study) if t.state.name == "COMPLETE" and t.value is not None]
-
-
-def _choose(trial: optuna.Trial, base: _Base) -> dict[str, Any]:
-    """What a trial is to be, by name."""
-    choices: dict[str, Any] = {"objective": trial.suggest_categorical("objective", list(OBJECTIVES[base.kind]))}
-    if base.kind == "pairs" or choices["objective"] == "infonce":
-        choices["negatives"] = trial.suggest_categorical("negatives", list(NEGATIVES))
-    choices["schedule"] = trial.suggest_categorical("schedule", SCHEDULES)
-    choices["batch"] = trial.suggest_categorical("batch", BATCHES)
-    choices["rate"] = trial.suggest_float("rate", *RATES, log=True)
-    return choices
-
-
-def _settings(choices: Mapping[str, Any], base: _Base) -> dict[str, Any]:
-    """The same as settings of a recipe."""
-    return {
-        **OBJECTIVES[base.kind][choices["objective"]],
-        **(NEGATIVES[choices["negatives"]] if "negatives" in choices else {}),
-        "optim.schedule": choices["schedule"],
-        "optim.batch_size": max(2, round(base.batch_size * choices["batch"])),
-        "optim.learning_rate": float(f"{base.rate * choices['rate']:.3g}"),
-    }
-
-
-def _try(study: optuna.Study, rows: Rows, recipe: Recipe, base: _Base, say: Callable[[str], None]) -> None:
+def _try(study: optuna.Study, rows: Rows, recipe: Recipe, base: Around, say: Callable[[str], None]) -> None:
     import optuna
 
     trial, began = study.ask(), time.perf_counter()
-    choices = _choose(trial, base)
+    choices = choose(trial, base)
 
     def report(look: int, value: float) -> None:
         trial.report(value, look)
@@ -256,7 +140,7 @@ def _try(study: optuna.Study, rows: Rows, recipe: Recipe, base: _Base, say: Call
 
     state, value, said = optuna.trial.TrialState.COMPLETE, None, "whole"
     try:
-        value = measured(rows, patch(recipe, _settings(choices, base)), report)
+        value = measured(rows, patch(recipe, settings_of(choices, base)), report)
     except optuna.TrialPruned:
         state, said = optuna.trial.TrialState.PRUNED, "cut short"
     except EmbedfitError as error:  # some choices do not go together, some rates are too high: the search goes on
@@ -299,7 +183,7 @@ def measured(rows: Rows, recipe: Recipe, report: Callable[[int, float], None]) -
 
 
 def _carry(
-    study: optuna.Study, rows: Rows, recipe: Recipe, base: _Base, folder: Path, count: int, say: Callable[[str], None]
+    study: optuna.Study, rows: Rows, recipe: Recipe, base: Around, folder: Path, count: int, say: Callable[[str], None]
 ) -> dict[int, float]:
     """Metrics on all rows, by trial; those of before are kept."""
     path = folder / "carried.json"
@@ -307,7 +191,7 @@ def _carry(
     for number in _carried(study, count):
         if number in values:
             continue
-        settings = _settings(study.trials[number].params, base)
+        settings = settings_of(study.trials[number].params, base)
         values[number] = measured(rows, patch(recipe, settings), lambda look, value: None)
         say(f"trial {number} on all {len(rows.train):,} rows: {values[number]:.4f}")
         runs.write_json(path, {str(k): v for k, v in values.items()})
@@ -316,11 +200,11 @@ def _carry(
 
 def _carried(study: optuna.Study, count: int) -> list[int]:
     """Half of them the best, then the default, then evenly down the rest: a rank correlation needs a range."""
-    whole = [t for _, t in sorted(_whole(study), key=lambda pair: (-pair[0], pair[1].number))]
-    if not whole:
+    ran = [t for _, t in sorted(whole(study), key=lambda pair: (-pair[0], pair[1].number))]
+    if not ran:
         raise RecipeError("no trial could be trained", hint="train with the recipe alone to see why")
-    best = [t.number for t in whole[: math.ceil(count / 2)]]
-    rest = [t.number for t in whole if t.number not in best]
+    best = [t.number for t in ran[: math.ceil(count / 2)]]
+    rest = [t.number for t in ran if t.number not in best]
     left = count - len(best)
     spread = [rest[round(i * (len(rest) - 1) / max(1, left - 1))] for i in range(left)] if rest else []
     default = [0] if 0 in rest else []
@@ -328,20 +212,20 @@ def _carried(study: optuna.Study, count: int) -> list[int]:
 
 
 def _summary(
-    study: optuna.Study, rows: Rows, small: Rows, base: _Base, values: Mapping[int, float], share: float
+    study: optuna.Study, rows: Rows, small: Rows, base: Around, values: Mapping[int, float], share: float
 ) -> Tuned:
-    whole = {t.number: value for value, t in _whole(study)}
+    small_values = {t.number: value for value, t in whole(study)}
     made = [
         Trial(
             number=t.number,
             choices=t.params,
-            settings=_settings(t.params, base) if t.params else {},
-            small=whole.get(t.number),
+            settings=settings_of(t.params, base) if t.params else {},
+            small=small_values.get(t.number),
             state=t.user_attrs.get("said", "interrupted"),
             full=values.get(t.number),
             seconds=t.user_attrs.get("seconds", 0.0),
         )
-        for t in _done(study)
+        for t in done(study)
     ]
     both = [(t.small, t.full) for t in made if t.full is not None]
     correlation = float(spearmanr(*zip(*both, strict=True)).statistic) if len(both) >= 3 else math.nan
@@ -351,15 +235,5 @@ def _summary(
         rows=(len(small.train), len(rows.train)),
         trials=tuple(sorted(made, key=lambda t: (t.full is None, -(t.full or 0.0), -(t.small or -1.0)))),
         rank_correlation=None if math.isnan(correlation) else correlation,
-        importance=_importance(study),
+        importance=importance(study),
     )
-
-
-def _importance(study: optuna.Study) -> dict[str, float]:
-    import optuna
-
-    whole = _whole(study)
-    if len(whole) < 8 or len({value for value, _ in whole}) < 2:
-        return {}
-    judge = optuna.importance.FanovaImportanceEvaluator(seed=0)
-    return dict(optuna.importance.get_param_importances(study, evaluator=judge))

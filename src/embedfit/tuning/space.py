@@ -1,0 +1,86 @@
+"""What a search may choose between, by kind of rows."""
+
+from __future__ import annotations
+
+__all__ = ["OBJECTIVES", "Around", "around", "choose", "kind_of", "settings_of"]
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from embedfit.engine.fit import prepare
+from embedfit.judging import Rows
+from embedfit.recipe import Recipe
+
+if TYPE_CHECKING:
+    import optuna
+
+Settings = Mapping[str, Any]
+
+OBJECTIVES: Mapping[str, Mapping[str, Settings]] = {
+    "classes": {
+        "prototypes": {"loss.kind": "prototypes"},
+        "prototypes, margin 0.1": {"loss.kind": "prototypes", "loss.margin": 0.1},
+        "infonce": {"loss.kind": "infonce"},
+    },
+    "graded": {"cosine": {"loss.kind": "cosine"}, "cosent": {"loss.kind": "cosent"}},
+    "pairs": {
+        "infonce": {"loss.kind": "infonce"},
+        "infonce, margin 0.1": {"loss.kind": "infonce", "loss.margin": 0.1},
+        "hinge": {"loss.kind": "hinge"},
+        "sigmoid": {"loss.kind": "sigmoid"},
+    },
+}
+NEGATIVES: Mapping[str, Settings] = {
+    "in_batch": {"negatives.kind": "in_batch"},
+    "random": {"negatives.kind": "random", "negatives.each": 1},
+    "mixed": {"negatives.kind": "mixed"},
+    "queue": {"negatives.kind": "queue"},
+    "mined": {"negatives.kind": "mined", "negatives.each": 1},
+}
+SCHEDULES = ("cosine", "linear", "wsd", "constant", "step", "one_cycle")
+BATCHES = (0.25, 0.5, 1.0, 2.0, 4.0)  # times what "auto" takes
+RATES = (0.1, 10.0)  # times the usual rate of the towers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Around:
+    """Around what the search moves."""
+
+    kind: str
+    batch_size: int
+    rate: float
+
+
+def kind_of(rows: Rows) -> str:
+    """Which objectives there are for such rows."""
+    return rows.train.kind if rows.train.kind in OBJECTIVES else "pairs"
+
+
+def around(rows: Rows, recipe: Recipe) -> Around:
+    """What "auto" takes for such rows."""
+    chosen = prepare(rows.train, recipe).chosen
+    wanted = recipe.optim.learning_rate
+    return Around(kind=kind_of(rows), batch_size=chosen.batch_size, rate=chosen.anchor if wanted == "auto" else wanted)
+
+
+def choose(trial: optuna.Trial, base: Around) -> dict[str, Any]:
+    """What a trial is to be, by name."""
+    choices: dict[str, Any] = {"objective": trial.suggest_categorical("objective", list(OBJECTIVES[base.kind]))}
+    if base.kind == "pairs" or choices["objective"] == "infonce":
+        choices["negatives"] = trial.suggest_categorical("negatives", list(NEGATIVES))
+    choices["schedule"] = trial.suggest_categorical("schedule", SCHEDULES)
+    choices["batch"] = trial.suggest_categorical("batch", BATCHES)
+    choices["rate"] = trial.suggest_float("rate", *RATES, log=True)
+    return choices
+
+
+def settings_of(choices: Mapping[str, Any], base: Around) -> dict[str, Any]:
+    """The same as settings of a recipe."""
+    return {
+        **OBJECTIVES[base.kind][choices["objective"]],
+        **(NEGATIVES[choices["negatives"]] if "negatives" in choices else {}),
+        "optim.schedule": choices["schedule"],
+        "optim.batch_size": max(2, round(base.batch_size * choices["batch"])),
+        "optim.learning_rate": float(f"{base.rate * choices['rate']:.3g}"),
+    }
