@@ -88,7 +88,11 @@ def main() -> None:
     torch.set_num_threads(1)
     if arguments.quick:
         table = measure(QUICK, path=None)
-        print(markdown(run(QUICK, table, {}, budget=arguments.budget), table, "python -m benchmarks.faults --quick"))
+        print(
+            markdown(
+                run(QUICK, table, {}, budget=arguments.budget), table, "python -m benchmarks.faults --quick", len(QUICK)
+            )
+        )
         return
     cases = every(arguments.worlds, levels=tuple(arguments.levels))
     if arguments.measured:
@@ -105,7 +109,7 @@ def main() -> None:
     said = answers() | {row.case.key: {"answer": asdict(row.answer), "others": row.others} for row in rows}
     asked = {case.key: case for case in [*every(), *every(levels=(0, 1, 2))] if case.key in said}
     everything = [_row(case, said[key]) for key, case in asked.items() if counts(case, table)]
-    text = markdown(everything, table, "make bench-faults")
+    text = markdown(everything, table, "make bench-faults", len(every()))
     (RESULTS / "faults.md").write_text(text, "utf-8")
     print(text)
 

@@ -60,7 +60,7 @@ def judge(truth: Sequence[Truth], answer: Answer) -> Judged:
     named = answer.components
     found = [t for t in truth if set(t.components) & set(named)]
     accepted = {c for t in truth for c in t.components}
-    codes = {code for _, code in answer.named[:3]}
+    codes = {code for _, code in answer.named[:3]} if named else set()  # a healthy verdict names nothing
     return Judged(
         alarm=answer.verdict == "ill" or answer.issues > 0,
         top=bool(truth) and bool(named) and named[0] in truth[0].components,

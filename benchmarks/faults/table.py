@@ -33,7 +33,7 @@ class Row:
         return judge(self.case.truth, self.answer)
 
 
-def markdown(rows: Sequence[Row], table: Mapping[str, Outcome], command: str) -> str:
+def markdown(rows: Sequence[Row], table: Mapping[str, Outcome], command: str, planned: int) -> str:
     """Everything that is printed and kept."""
     halves = {
         "kept for testing": [r for r in rows if not r.case.calibration and r.case.world not in ("loop", "thread")],
@@ -41,7 +41,8 @@ def markdown(rows: Sequence[Row], table: Mapping[str, Outcome], command: str) ->
         "public threads": [r for r in rows if r.case.world == "thread"],
         "calibration": [r for r in rows if r.case.calibration],
     }
-    lines = [f"Printed by `{command}`. Shares with their 95 % Wilson intervals.", ""]
+    asked = f"{len(rows)} programs asked about; {planned} are planned, before those that do not count are left out."
+    lines = [f"Printed by `{command}`. {asked} Shares with their 95 % Wilson intervals.", ""]
     for name, half in halves.items():
         if half:
             lines += [f"### {name.capitalize()}", "", *_scores(half, table), ""]

@@ -37,7 +37,9 @@ def test_a_watch_counts_where_there_is_no_issue_and_the_verdict_is_not_healthy()
     open_question = answer(("loss", "NEG003"), issues=0, verdict="cannot-tell")
     assert judge([LOSS], open_question).top
     assert not judge([], open_question).alarm
-    assert not judge([LOSS], answer(("loss", "NEG003"), issues=0, verdict="healthy")).top
+    passed_over = judge([LOSS], answer(("loss", "NEG003"), issues=0, verdict="healthy"))
+    assert not passed_over.top
+    assert not passed_over.cause
 
 
 def test_every_issue_on_a_healthy_program_is_a_false_alarm() -> None:
@@ -120,7 +122,7 @@ def test_the_table_shows_shares_costs_rivals_and_what_was_wrong() -> None:
         Row(case=sick, answer=dataclasses.replace(answer(("loss", "NEG003")), seconds=3.0, cured=0.45), others=others),
         Row(case=well, answer=answer(("data", "DAT001")), others=others),
     ]
-    text = markdown(rows, outcomes, "make bench-faults")
+    text = markdown(rows, outcomes, "make bench-faults", 2)
     assert "| embedfit | 100.0% (20.7% to 100.0%, 1 of 1) | 100.0%" in text
     assert "| torchmortem | 100.0% (20.7% to 100.0%, 1 of 1) |" in text
     assert "the gap closed by at least 80%: 100.0%" in text
