@@ -70,8 +70,8 @@ def catalogue() -> str:
         "",
         "`embedfit diagnose` puts a run to every check below; `embedfit explain CODE` prints the same pages. A check",
         "reads what is known of a run or a program and trains nothing. An *issue* is a fact or was shown by an",
-        "experiment, a *watch* is a reading that looks odd and proves nothing. A check without the readings it needs says",
-        "which one is missing. What is asked of programs and loops of your own: [the doctor](../doctor.md).",
+        "experiment, a *watch* is a reading that looks odd and proves nothing. A check without the readings it needs",
+        "says which one is missing. What is asked of programs and loops of your own: [the doctor](../doctor.md).",
     ]
     for prefix, name in FAMILY_NAMES.items():
         lines += ["", f"## {prefix}: {name}", "", "| code | check | component | what it finds |", "|---|---|---|---|"]

@@ -57,7 +57,8 @@ def test_two_models_and_texts(spaces: Path) -> None:
     words = ["card", "loan", "pin", "fee", "rate", "cash", "visa", "lost", "swift", "iban"]
     texts = [f"{a} {b} {c}" for a in words for b in words for c in ("now", "later", "never") if a != b]
     Path("texts.txt").write_text("\n".join(texts), "utf-8")
-    of_word = dict(zip([*words, "now", "later", "never"], np.random.default_rng(2).standard_normal((13, 6)), strict=True))
+    drawn = np.random.default_rng(2).standard_normal((13, 6))
+    of_word = dict(zip([*words, "now", "later", "never"], drawn, strict=True))
     np.save("teacher.npy", unit(np.stack([sum(of_word[word] for word in text.split()) for text in texts])))
     for name in ("a", "b"):
         made = typed("align", "texts.txt", "teacher.npy", "--student", "static", "-o", name)
