@@ -187,7 +187,7 @@ FAULTS = (
     Fault(name="huge targets", components=("teacher", "loss", "data"), cause="unreachable teacher",
           levels=(10.0, 100.0, 1000.0), plant=huge_targets, needs=("teacher",)),
     Fault(name="stale index", components=("evaluation",), cause="stale index", levels=(0.3, 0.6, 1.0),
-          plant=stale_index),
+          plant=stale_index, needs=("contrastive",)),
     Fault(name="held-out answers shifted", components=("evaluation", "pairing"), cause="broken metric",
           levels=(0.4, 0.7, 1.0), plant=shifted_truth),
     Fault(name="other scorer in the evaluation", components=("evaluation",), cause="other scorer",
