@@ -69,7 +69,7 @@ def half_written(call: int, real: Callable[..., Any]) -> Callable[..., Any]:
 
 def fate(moment: str) -> Killer | None:
     """Arrange for the process to die at a moment such as "step 4"; returns a watcher where it takes one."""
-    from embedfit import job
+    from embedfit import job, judging
     from embedfit.engine import checkpoint
 
     what, _, number = moment.partition(" ")
@@ -80,7 +80,7 @@ def fate(moment: str) -> Killer | None:
     if what == "checkpoint":
         checkpoint.save_file = half_written(int(number), checkpoint.save_file)
     elif what == "evaluation":
-        job.evaluate_bare = dying_at(int(number), job.evaluate_bare)
+        judging.evaluate_bare = dying_at(int(number), judging.evaluate_bare)
     elif what == "judging":
         job.judge = die
     elif what == "model":
