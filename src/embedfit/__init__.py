@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from embedfit.data import read, split
     from embedfit.data.audit import audit
     from embedfit.data.demo import demo
-    from embedfit.doctor import Doctor, investigate
+    from embedfit.doctor.attend import Doctor
+    from embedfit.doctor.investigation import investigate
     from embedfit.errors import EmbedfitError
     from embedfit.evaluate.compare import compare
     from embedfit.pairs import Pairs
@@ -50,7 +51,7 @@ __all__ = [
 ]
 
 _HOME = {
-    "Doctor": "embedfit.doctor",
+    "Doctor": "embedfit.doctor.attend",
     "EmbedfitError": "embedfit.errors",
     "Pairs": "embedfit.pairs",
     "Recipe": "embedfit.recipe",
@@ -62,7 +63,7 @@ _HOME = {
     "diagnose": "embedfit.api",
     "distil": "embedfit.align",
     "fit": "embedfit.api",
-    "investigate": "embedfit.doctor",
+    "investigate": "embedfit.doctor.investigation",
     "learn_map": "embedfit.align",
     "load": "embedfit.api",
     "load_map": "embedfit.towers.vector_map",

@@ -7,7 +7,8 @@ import torch
 from program_world import builder
 
 import embedfit as ef
-from embedfit.doctor import Doctor, Outcome
+from embedfit.doctor import Outcome
+from embedfit.doctor.attend import Doctor
 from embedfit.probes.state import Snapshot, fingerprint
 
 

@@ -5,8 +5,10 @@ import torch
 from program_world import Batches, builder
 
 import embedfit as ef
-from embedfit.doctor import Evaluates, Outcome, Program, Updates, investigate
+from embedfit.doctor import Outcome
+from embedfit.doctor.investigation import investigate
 from embedfit.doctor.material import gather
+from embedfit.doctor.program import Evaluates, Program, Updates
 from embedfit.doctor.reference import reference_loss
 from embedfit.errors import EmbedfitError
 

@@ -38,7 +38,7 @@ def investigate(build: Build, budget: str | float | int = "60s") -> Diagnosis:
     part of the author's program at a time. Only facts and experiments convict.
 
     Args:
-        build: `build(seed=0)` gives the program, see `embedfit.doctor.Program`.
+        build: `build(seed=0)` gives the program, see `embedfit.doctor.program.Program`.
         budget: time to spend, such as "60s" or "5 min", or seconds.
 
     Returns:

@@ -158,8 +158,7 @@ def _keys(x: Float[np.ndarray, "k e"]) -> Int[np.ndarray, " k"]:
     for part in _parts(x):
         # mixed before and after the sum: rows that differ in few bits must not meet
         mixed = (np.ascontiguousarray(x[part] + 0.0).view(bits).astype(np.int64) + odd) * odd
-        mixed ^= mixed >> 29
-        out[part] = (mixed * odd[::-1]).sum(axis=1)
+        out[part] = ((mixed ^ (mixed >> 29)) * odd[::-1]).sum(axis=1)
     return out
 
 

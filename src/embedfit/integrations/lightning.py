@@ -10,7 +10,8 @@ from typing import Any
 import lightning
 from torch import Tensor
 
-from embedfit.doctor import Diagnosis, Doctor
+from embedfit.doctor import Diagnosis
+from embedfit.doctor.attend import Doctor
 from embedfit.integrations.listening import Ear
 
 

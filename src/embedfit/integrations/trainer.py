@@ -10,7 +10,8 @@ from typing import Any
 from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from embedfit.doctor import Diagnosis, Doctor, Outcome
+from embedfit.doctor import Diagnosis, Outcome
+from embedfit.doctor.attend import Doctor
 from embedfit.integrations.listening import Ear
 
 
