@@ -269,9 +269,9 @@ def press_ctrl_c(*words: Any, **more: Any) -> None:
 
 PHASES = {
     "dividing": "embedfit.job.divide",
-    "rate test": "embedfit.engine.rate.train_step",
-    "first evaluation": "embedfit.job.evaluate_bare",
-    "training": "embedfit.engine.loop.train_step",
+    "rate test": "embedfit.engine.rate.accumulated",
+    "first evaluation": "embedfit.judging.evaluate_bare",
+    "training": "embedfit.engine.loop.accumulated",
     "writing a checkpoint": "embedfit.engine.checkpoint.save_file",
     "evaluating": "embedfit.judging.evaluate",
     "writing the model": "embedfit.towers.folder._write",

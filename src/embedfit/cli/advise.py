@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from embedfit.optim.laws import NoiseScale
 
 
-@click.command(short_help="Learning rate and cost of other batch sizes, from gradient noise.")
+@click.command(short_help="Learning rates for other batch sizes.")
 @click.argument("run", metavar="RUN", type=click.Path())
 @click.option("--batch-size", type=click.IntRange(2), metavar="N", help="A batch size to be told of.")
 @click.option("--probe", "probed", is_flag=True, help="Also measure at the trained weights; reads the data again.")

@@ -12,7 +12,7 @@ import click
 from embedfit.cli.options import as_given, as_json
 
 
-@click.command(short_help="Is there a map from one embedding space to another? Learn it, move an index.")
+@click.command(short_help="Learn a map between embedding spaces.")
 @click.argument("source", metavar="SOURCE")
 @click.argument("target", metavar="TARGET")
 @click.option("--texts", metavar="FILE", help="Texts that SOURCE and TARGET, two models then, embed.")

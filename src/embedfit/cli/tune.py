@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from embedfit.tuning import Tuned
 
 
-@click.command(short_help="Search objective, negatives, schedule, batch and rate on a part of the data.")
+@click.command(short_help="Search settings on a part of the data.")
 @click.argument("data", nargs=-1, required=True, metavar="DATA|RECIPE")
 @model_kind
 @click.option("--dev", metavar="FILE|SHARE", help="Held-out rows: a file, a share below 1 (default 0.1), or a number.")

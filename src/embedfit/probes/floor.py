@@ -21,6 +21,7 @@ __all__ = [
 ]
 
 import math
+import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -101,7 +102,7 @@ def infonce_floor(
     lead = (widest_gap(candidates, queries) - margin) / temperature
     if label_smoothing > 0:
         # a smoothed target is met exactly at a finite lead, and every further step away from it costs
-        elsewhere = label_smoothing * (1 - 1 / candidates)
+        elsewhere = max(label_smoothing * (1 - 1 / candidates), sys.float_info.min)  # a half of the least number is 0
         lead = min(lead, math.log((1 - elsewhere) * (candidates - 1)) - math.log(elsewhere))
     return _loss_at(lead, candidates, label_smoothing)
 
