@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["NEVER", "Loss", "Softmax"]
 
+import math
 from abc import ABC, abstractmethod
 
 import torch
@@ -84,10 +85,14 @@ class Softmax(Loss):
         log_q = scores.log_q if self.corrects else None
         others = logits if log_q is None else logits - log_q
         count = negative.sum(-1).to(logits)
+        # a pass over all cells, forward and backward, that few losses look at
+        mean = (
+            others.where(negative, 0.0).sum(-1) / count.clamp(min=1) if self.means else torch.full_like(count, math.nan)
+        )
         row, column = scores.positive.nonzero(as_tuple=True)
         around = Rivals(
             logsumexp=others.masked_fill(~negative, NEVER).logsumexp(dim=-1),
-            mean=others.where(negative, 0.0).sum(-1) / count.clamp(min=1),
+            mean=mean,
             count=count,
         ).at(row)
         if log_q is not None:
