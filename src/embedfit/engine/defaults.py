@@ -182,12 +182,10 @@ def choose(recipe: Recipe, data: Examples, kind: Kind, family: Family, *, steps:
     batch_size = max(2, min(batch_size, count))
     per_epoch = max(1, round(steps_per_epoch(count, batch_size) / optim.accumulate))
     in_step = batch_size * optim.accumulate
-    if steps is not None:
-        pass
-    elif optim.length == "auto":
+    if steps is None and optim.length == "auto":
         wanted = min(family.epochs[kind] * per_epoch, family.most_examples / in_step)
         steps = max(round(wanted), family.least_steps)
-    else:
+    elif steps is None:
         steps = Duration.steps(optim.length, steps_per_epoch=per_epoch, batch_size=in_step)
 
     def duration(text: str, share: float) -> int:
