@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,16 @@ def test_training_ends_after_so_many_evaluations_without_a_better_metric(
     notes = Notes(metrics)
     assert run(setup(), notes, evaluate_every=1, patience=patience)[1] == ended
     assert len(notes.losses) == steps
+
+
+def test_training_ends_after_the_evaluation_at_which_it_is_hopeless_and_can_be_gone_on_with() -> None:
+    made, notes = setup(), Notes([0.5, 0.6, 0.7, 0.8])
+    observer = replace(notes.observer(), hopeless=lambda: "the weights stand still" if len(notes.losses) > 3 else "")
+    best, ended = train(made.objective, made.material, made.groups, plan(made, evaluate_every=3), observer)
+    assert (len(notes.losses), best.step, ended) == (6, 6, "hopeless: the weights stand still")
+    assert notes.kept[-1].values["step"] == 6
+    again = train(made.objective, made.material, made.groups, plan(made, evaluate_every=3), observer, notes.kept[-1])
+    assert (len(notes.losses), again[1]) == (6, "hopeless: the weights stand still")
 
 
 def test_with_nothing_held_out_all_steps_are_taken_and_the_newest_weights_kept() -> None:

@@ -29,7 +29,7 @@ from embedfit.errors import NonFiniteLossError, RunError
 from embedfit.team import Team
 from embedfit.towers import TwoTower
 
-Progress = Callable[[int, int, Readings], None]
+Progress = Callable[[int, int, Readings], str | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +62,8 @@ def fit(
         folder: of the run; checkpoints and history go there.
         measure: held-out readings of a model; the first decides, higher is better. Those of the first process count,
             the others are called to help.
-        progress: told (step, steps, readings) after every step.
+        progress: told (step, steps, readings) after every step; may answer with words why going on is of no use, and
+            then training ends after the next evaluation.
         slack: standard error of the first reading at a value; where the end of the schedule is to be trusted, later
             weights are kept that are not worse than the best by more.
         resume: go on from the folder's checkpoint, if there is one.
@@ -83,9 +84,11 @@ def fit(
         plan, facts = (plan_for(setup, start.values["rate"]), start.values["facts"]) if start else _rated(setup)
     book.settled = {"rate": plan.learning_rate, "facts": facts}
 
+    answers = [""]
+
     def record(step: int, readings: Readings) -> None:
         if book.add(step, readings):
-            progress(step, plan.steps, readings)
+            answers[0] = progress(step, plan.steps, readings) or ""
 
     with threaded(setup.facts["chosen.threads"]), interruptible() as asked_to_stop:
         observer = Observer(
@@ -96,6 +99,7 @@ def fit(
             keep_now=_clock(setup.chosen.checkpoint_every, team),
             due=lambda number: number % max(1, plan.steps // READINGS) == 0,
             stop=lambda: team.any(asked_to_stop()),
+            hopeless=lambda: team.tell(answers[0]),
             slack=slack if setup.chosen.trust_end else None,
         )
         try:

@@ -32,8 +32,9 @@ class Observer:
         keep: stores a checkpoint.
         keep_now: whether one is due after so many steps.
         stop: whether the user wants to stop; the step is kept first.
-        slack: how far below the best held-out reading a later one is no worse; none: any difference counts.
         due: whether a step is to be read by the probes.
+        hopeless: why going on is of no use, asked after every evaluation; empty: it may be of use.
+        slack: how far below the best held-out reading a later one is no worse; none: any difference counts.
     """
 
     read: Callable[[Step, Optimiser], Readings]
@@ -43,6 +44,7 @@ class Observer:
     keep_now: Callable[[int], bool]
     due: Callable[[int], bool]
     stop: Callable[[], bool]
+    hopeless: Callable[[], str] = lambda: ""
     slack: Slack | None = None
 
 
@@ -65,7 +67,7 @@ def train(
         start: go on from here.
 
     Returns:
-        The best weights, and why training ended: "finished" or "no better for N evaluations".
+        The best weights, and why training ended: "finished", "no better for N evaluations" or "hopeless: ...".
 
     Raises:
         RecipeError: the schedule waits for a held-out metric, and nothing is held out.
@@ -84,8 +86,9 @@ def train(
         observer.record(0, held_out)
     model.train()
 
+    ended = over(best, plan, observer, first)  # a resumed run may already have come to its end
     for number in range(first, plan.steps):
-        if best.waited >= plan.patience:  # here, because a resumed run may already have come to its end
+        if ended:
             break
         stage = guard.stage(number, plan.stage(number))
         asked = objective if stage.loss is None else replace(objective, loss=stage.loss)
@@ -112,7 +115,7 @@ def train(
         if done % plan.evaluate_every == 0 or done == plan.steps:
             observer.record(done, evaluated(moving, observer, done))
         stopping = observer.stop()
-        ended = done == plan.steps or best.waited >= plan.patience  # what follows can still be interrupted
+        ended = over(best, plan, observer, done)  # what follows can still be interrupted
         if observer.keep_now(done) or stopping or ended:
             observer.keep(moving.state(done))
         if stopping:
@@ -121,7 +124,17 @@ def train(
     model.load_state_dict(best.weights)
     objective.loss.eval()
     model.eval()
-    return best, f"no better for {best.waited} evaluations" if best.waited >= plan.patience else "finished"
+    return best, ended
+
+
+def over(best: Best, plan: Plan, observer: Observer, done: int) -> str:
+    """Why training ends after so many steps; empty while it goes on."""
+    if best.waited >= plan.patience:
+        return f"no better for {best.waited} evaluations"
+    if done >= plan.steps:
+        return "finished"
+    why = observer.hopeless() if done and done % plan.evaluate_every == 0 else ""
+    return f"hopeless: {why}" if why else ""
 
 
 def evaluated(moving: Moving, observer: Observer, done: int) -> Readings:
