@@ -1,33 +1,47 @@
-"""A static tower distilled from the packaged MiniLM, beside model2vec's distillation of the same teacher.
+"""A static tower distilled from the packaged MiniLM on the texts of all open data sets, beside model2vec's.
 
-    python -m benchmarks.distil                       all data sets, three seeds
-    python -m benchmarks.distil --data banking77 --seeds 1 --texts 3000
+    python -m benchmarks.distil                       three seeds, writes benchmarks/results/distil.{json,md}
+    python -m benchmarks.distil --data banking77 --texts 3000 --seeds 1 --dry
 
-Both see the training texts only (model2vec: as the vocabulary's teacher needs none). Classes are found by the nearest
-class centroid of the training texts, pairs of stsb by cosine; every figure is of test rows. model2vec is an optional
-contestant: pip install 'model2vec[distill]'.
+One student per seed learns from the training texts of all English data sets together; no text that is tested is among
+them, and no label is seen. Classes are found by the nearest class centroid of the training texts, pairs of stsb by
+cosine; every figure is of test rows. model2vec distils the same teacher with its own vocabulary, and with the words of
+the same texts added. What is done is kept: started again, the benchmark goes on where it was.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
+import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from importlib.util import find_spec
-from statistics import mean
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
+import polars as pl
+import torch
 from jaxtyping import Float
+from scipy.stats import t as student_t
 
 import embedfit as ef
-from benchmarks.datasets import CELLS, Cell
+from benchmarks.datasets import CELLS, data_folder
+from benchmarks.ledger import Ledger
 from benchmarks.quality import minilm
 from embedfit.metrics import spearman
-from embedfit.towers import build
+from embedfit.towers import TwoTower, build
 
-DATA = ("banking77", "clinc150", "hwu64", "stsb English")
+RESULTS = Path(__file__).parent / "results"
+MEASURED = ("banking77", "clinc150", "hwu64", "stsb English")
+ENGLISH = (*MEASURED, "stackfaq", "covid_q", "cranfield")
+TEXT_COLUMNS = {"graded": ("sentence1", "sentence2"), "classes": ("text",), "pairs": ("query", "positive")}
+PART = 2_048  # texts whose vectors are kept in one file
 Encode = Callable[[list[str]], np.ndarray]
+Test = tuple[ef.Pairs, ef.Pairs]
 
 
 def unit(rows: Float[np.ndarray, "n e"]) -> Float[np.ndarray, "n e"]:
@@ -36,9 +50,48 @@ def unit(rows: Float[np.ndarray, "n e"]) -> Float[np.ndarray, "n e"]:
 
 
 def texts_of(rows: ef.Pairs) -> list[str]:
-    """All texts, graded pairs as single sentences."""
-    columns = ("sentence1", "sentence2") if rows.kind == "graded" else ("text",)
-    return [text for column in columns for text in rows.table[column].to_list()]
+    """All texts, those of pairs one by one."""
+    return [text for column in TEXT_COLUMNS[rows.kind] for text in rows.table[column].to_list()]
+
+
+def sentences() -> list[str]:
+    """Those of the abstracts of cranfield, which are lower case with a point between blanks."""
+    table = pl.read_csv(data_folder() / "cranfield" / "cranfield_docs.tsv", separator="\t", quote_char=None)
+    return [
+        s.strip() for text in table[table.columns[-1]].drop_nulls().to_list() for s in text.split(" . ") if s.strip()
+    ]
+
+
+def training_texts(names: Sequence[str], tests: Mapping[str, Test], most: int) -> list[str]:
+    """Distinct training texts of the data sets, without any that is tested, in an order that is drawn once."""
+    found = [sentences() if n == "cranfield" else texts_of(_cell(n)[0]) for n in names]
+    tested = {text for _, test in tests.values() for text in texts_of(test)}
+    texts = [text for text in dict.fromkeys(text for part in found for text in part) if text not in tested]
+    return [texts[i] for i in np.random.default_rng(0).permutation(len(texts))[:most]]
+
+
+def _cell(name: str) -> Test:
+    train, _, test = next(cell for cell in CELLS if cell.name == name).load(0)
+    return train, test
+
+
+def taught(texts: Sequence[str], teacher: TwoTower, scratch: Path) -> Float[np.ndarray, "n e"]:
+    """The teacher's vectors, from files where they have been worked out before."""
+    scratch.mkdir(parents=True, exist_ok=True)
+    out = []
+    for start in range(0, len(texts), PART):
+        part = list(texts[start : start + PART])
+        place = scratch / f"{hashlib.sha256(json.dumps(part).encode()).hexdigest()[:32]}.npy"
+        if not place.is_file():
+            began = time.perf_counter()
+            rows = teacher.encode(part)
+            with tempfile.NamedTemporaryFile(dir=scratch, delete=False) as file:
+                np.save(file, rows)
+            Path(file.name).replace(place)
+            rate = len(part) / (time.perf_counter() - began)
+            print(f"teacher: {start + len(part):,} of {len(texts):,} texts, {rate:,.0f} per second", flush=True)
+        out.append(np.load(place))
+    return np.concatenate(out)
 
 
 def scored(encode: Encode, train: ef.Pairs, test: ef.Pairs) -> float:
@@ -53,76 +106,131 @@ def scored(encode: Encode, train: ef.Pairs, test: ef.Pairs) -> float:
     return float(np.mean(nearest == np.array(test.table["label"].to_list())))
 
 
-def speed(encode: Encode, texts: list[str]) -> float:
-    """Texts per second, the best of three passes over at most 500 texts."""
-    part = texts[:500]
+def pace(encode: Encode, texts: list[str]) -> float:
+    """Texts per second: the best of three passes over distinct texts."""
     times = []
     for _ in range(3):
         began = time.perf_counter()
-        encode(part)
+        encode(texts)
         times.append(time.perf_counter() - began)
-    return len(part) / min(times)
+    return len(texts) / min(times)
 
 
-def contestants(texts: list[str], teacher: Encode, seed: int) -> Mapping[str, tuple[Encode, int]]:
-    """Students by name: how they embed, and their parameters."""
-    vectors = teacher(texts)
-    out: dict[str, tuple[Encode, int]] = {}
+def students(
+    texts: list[str], vectors: Float[np.ndarray, "n e"], teacher: TwoTower, seed: int
+) -> Iterator[tuple[str, Callable[[], TwoTower]]]:
+    """Ours by name, each made when it is called."""
+    own, bare = {"encode": teacher.encode}, build("static", texts, dimension=vectors.shape[1], seed=seed)
+    yield "embedfit static", lambda: ef.distil(texts, vectors, seed=seed, **own).model
     small = build("static", texts, dimension=256, seed=seed)
-    settings: dict[str, dict[str, Any]] = {
-        "static": {"encode": teacher},
-        "static, 256 dimensions": {"encode": teacher, "student": small},
-        "static, random start": {},
-        "static, cosine alone": {"encode": teacher, "objective": "cosine"},
-    }
-    for name, more in settings.items():
-        model = ef.distil(texts, vectors, seed=seed, **more).model
-        out[name] = (model.encode, sum(p.numel() for p in model.parameters()))
-    if find_spec("model2vec") is not None and seed == 0:  # it has no seed: one result
-        from model2vec.distill import distill
-
-        theirs = distill(model_name=minilm(), pca_dims=256, device="cpu")
-        out["model2vec, 256 dimensions"] = (theirs.encode, int(np.prod(theirs.embedding.shape)))
-    return out
+    yield "embedfit static, 256 dimensions", lambda: ef.distil(texts, vectors, seed=seed, student=small, **own).model
+    yield "embedfit static, from the vectors alone", lambda: ef.distil(texts, vectors, seed=seed).model
+    yield "the same tower untrained", lambda: TwoTower(bare).eval()
 
 
-def cells(names: Sequence[str]) -> list[Cell]:
-    """The data sets asked for."""
-    return [cell for cell in CELLS if cell.name in names]
+def theirs(texts: list[str]) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """model2vec's, which has no seed."""
+    from model2vec.distill import distill
+
+    words = Counter(word for text in texts for word in text.lower().split() if word.isalpha())
+    known = [word for word, count in words.most_common() if count > 1]
+    for name, more in {
+        "model2vec": {},
+        "model2vec, 384 dimensions": {"pca_dims": 384},
+        "model2vec, words of the texts added": {"vocabulary": known},
+    }.items():
+        yield name, lambda more=more: distill(model_name=minilm(), device="cpu", **more)
+
+
+def measured(encode: Encode, tests: Mapping[str, Test], timed: list[str]) -> dict[str, Any]:
+    """The figures of one model."""
+    values = {name: round(scored(encode, train, test), 5) for name, (train, test) in tests.items()}
+    return {"values": values, "texts_per_second": round(pace(encode, timed), 1)}
+
+
+def contest(asked: argparse.Namespace, ledger: Ledger) -> int:
+    """Every model that the ledger does not have yet; how many texts they learn from."""
+    tests = {name: _cell(name) for name in asked.data}
+    texts = training_texts(asked.learn, tests, asked.texts)
+    teacher = ef.load(minilm())
+    vectors = taught(texts, teacher, asked.scratch)
+
+    def add(name: str, seed: int, make: Callable[[], Any], size: Callable[[Any], int]) -> None:
+        def work() -> dict[str, Any]:
+            began = time.perf_counter()
+            model = make()
+            seconds = round(time.perf_counter() - began, 1)
+            timed = texts[: 500 if name == "teacher" else 20_000]
+            return {"seconds": seconds, "parameters": size(model), **measured(model.encode, tests, timed)}
+
+        ledger.row({"model": name, "seed": seed}, work)
+
+    add("teacher", 0, lambda: teacher, _size)
+    for seed in range(asked.seeds):
+        for name, make in students(texts, vectors, teacher, seed):
+            add(name, seed, make, _size)
+    for name, make in theirs(texts):
+        add(name, 0, make, lambda model: int(np.prod(model.embedding.shape)))
+    return len(texts)
+
+
+def _size(model: TwoTower) -> int:
+    return sum(p.numel() for p in model.parameters())
+
+
+def table(found: Sequence[Mapping[str, Any]]) -> str:
+    """The results as Markdown."""
+    by_model: dict[str, list[Mapping[str, Any]]] = {}
+    for row in found:
+        by_model.setdefault(row["model"], []).append(row)
+    whole = by_model["teacher"][0]
+    names = list(whole["values"])
+    heads = ["model", "parameters", *names, "kept of the teacher", "texts/s", "speed-up"]
+    lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
+    for model, rows in by_model.items():
+        kept = [mean(row["values"][n] / whole["values"][n] for n in names) for row in rows]
+        rate = max(row["texts_per_second"] for row in rows)
+        cells = [
+            model,
+            f"{rows[0]['parameters']:,}",
+            *(spread([row["values"][n] for row in rows]) for n in names),
+            spread(kept),
+            f"{rate:,.0f}",
+            f"{rate / whole['texts_per_second']:,.0f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean, and half of its 95 % interval (Student's t) over seeds."""
+    said = f"{mean(values):.3f}"
+    if len(values) < 2:
+        return said
+    return f"{said} ± {student_t.ppf(0.975, len(values) - 1) * stdev(values) / len(values) ** 0.5:.3f}"
 
 
 def main() -> None:
-    """Parse, run, print."""
+    """Parse, run, print, keep."""
     parser = argparse.ArgumentParser(description="Distillation into static towers.")
-    parser.add_argument("--data", nargs="*", default=list(DATA), choices=DATA)
+    parser.add_argument("--data", nargs="*", default=list(MEASURED), choices=MEASURED, help="measured on")
+    parser.add_argument("--learn", nargs="*", choices=ENGLISH, help="texts learned from; without: of all, or of --data")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--texts", type=int, default=100_000, help="texts of a data set to learn from, at most")
-    arguments = parser.parse_args()
-    towers = ef.load(minilm())
-    found: dict[tuple[str, str], list[float]] = {}
-    pace: dict[str, list[float]] = {}
-    size: dict[str, int] = {}
-    for cell in cells(arguments.data):
-        train, _, test = cell.load(0)
-        texts = list(dict.fromkeys(texts_of(train)))
-        np.random.default_rng(0).shuffle(texts)
-        texts = texts[: arguments.texts]
-        students = {"teacher": (towers.encode, sum(p.numel() for p in towers.parameters()))}
-        for seed in range(arguments.seeds):
-            for name, (encode, parameters) in {**(students if seed == 0 else {}),
-                                               **contestants(texts, towers.encode, seed)}.items():  # fmt: skip
-                found.setdefault((name, cell.name), []).append(scored(encode, train, test))
-                pace.setdefault(name, []).append(speed(encode, texts))
-                size[name] = parameters
-    print(f"| model | parameters | texts/s | {' | '.join(arguments.data)} | kept of the teacher |")
-    print("|" + "---|" * (len(arguments.data) + 4))
-    for name, rates in pace.items():
-        values = [mean(found[name, data]) for data in arguments.data]
-        whole = [mean(found["teacher", data]) for data in arguments.data]
-        shown = [f"{v:.3f} ({min(found[name, d]):.3f}..{max(found[name, d]):.3f})"
-                 for v, d in zip(values, arguments.data, strict=True)]  # fmt: skip
-        kept = mean(v / w for v, w in zip(values, whole, strict=True))
-        print(f"| {name} | {size[name]:,} | {max(rates):,.0f} | {' | '.join(shown)} | {kept:.1%} |")
+    parser.add_argument("--texts", type=int, default=1_000_000, help="to learn from, at most")
+    parser.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir()) / "embedfit-distil",
+                        help="where the teacher's vectors are kept")  # fmt: skip
+    parser.add_argument("--dry", action="store_true", help="print, keep nothing")
+    asked = parser.parse_args()
+    asked.learn = asked.learn or (ENGLISH if len(asked.data) == len(MEASURED) else asked.data)
+    torch.set_num_threads(1)
+    place = None if asked.dry else RESULTS / "distil.json"
+    ledger = Ledger(place, {"data": list(asked.data), "learn": list(asked.learn), "most": asked.texts})
+    texts = contest(asked, ledger)
+    head = f"Printed by `python -m benchmarks.distil`: {texts:,} texts to learn from, one thread."
+    said = f"{head}\n\n{table(ledger.rows)}\n"
+    print(said)
+    if place is not None:
+        place.with_suffix(".md").write_text(said, "utf-8")
 
 
 if __name__ == "__main__":

@@ -1,40 +1,49 @@
-"""Claims about losses that bring one embedding to another, measured: objectives with outliers, starts, dimensions.
+"""S0.8 to S0.25: objectives that bring one embedding to another, with outliers, starts, dimensions, schedules, weights.
 
-    python -m studies.align_losses                    all tables, three seeds, writes results/align_losses.md
+    python -m studies.align_losses                    all tables, three seeds, writes results/align_losses.{json,md}
     python -m studies.align_losses --only losses --seeds 1 --steps 200 --objectives mse euclidean --dry
 
 The world: 64-dimensional source rows, the target a fixed two-layer network of them with a little noise; the student a
 linear map with a hidden layer beside it, from random weights. 4,000 pairs to learn from, 1,000 clean ones held out. Of
-the training targets 0, 1, 5 or 10 % are replaced by far ones. Each objective at the best of its learning rates, chosen
-by held-out cosine.
+the training targets 0, 1, 5 or 10 % are replaced by far ones. Each objective runs at the best of its learning rates,
+chosen by the held-out cosine of the first seed. Verdicts are worked out from the rows (`studies.align_claims`). What is
+done is kept: started again, the study goes on where it was.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from benchmarks.ledger import Ledger
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from embedfit.align import Curve, Descent, descend
 from embedfit.align.quality import quality
-from embedfit.losses.vectors import objective
+from embedfit.losses.vectors import Cosine, Euclidean, VectorLoss, Weighted, objective
+from studies.align_claims import judged
+from studies.align_tables import TABLES
+from studies.common import verdicts
 
 RESULTS = Path(__file__).parent / "results"
 OBJECTIVES = (
     "mse", "mae", "huber", "cosine", "euclidean", "cosine+euclidean", "cosine+mse", "euclidean+margin",
     "euclidean+contrastive", "margin", "margin-hardest", "contrastive", "cosine+similarity", "jasper",
 )  # fmt: skip
-RATES = (1e-3, 3e-3, 1e-2)
+RATES = (1e-3, 3e-3, 1e-2, 3e-2)
 OUTLIERS = (0.0, 0.01, 0.05, 0.1)  # of the training targets
+SHARES = (0.0, 0.25, 0.5, 0.75, 0.95)  # of the target in the start
+DIMENSIONS = (8, 32, 128, 512, 2_048)
+WEIGHTS = (0.1, 0.3, 1.0, 3.0, 10.0)  # of the distance beside the cosine
+EVERY = 5  # steps between two readings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +60,7 @@ def world(seed: int, *, dimension: int = 64, outliers: float = 0.0, rows: int = 
     """A teacher of two layers; the share `outliers` of its training targets lies ten times as far out, anywhere."""
     g = torch.Generator().manual_seed(seed)
     x = torch.randn(rows + held, 64, generator=g) / 8
-    hidden = torch.tanh(2 * x @ torch.randn(64, 256, generator=g))
+    hidden = torch.tanh(x @ torch.randn(64, 256, generator=g))
     y = hidden @ torch.randn(256, dimension, generator=g)
     y = y / y.norm(dim=1).mean() + 0.05 * torch.randn(y.shape, generator=g) / dimension**0.5
     train = y[:rows].clone()
@@ -73,16 +82,18 @@ class Student(nn.Module):
 
 
 def trained(
-    place: World, name: str, rate: float, seed: int, *, steps: int, schedule: str = "cosine"
+    place: World, loss: VectorLoss, *, rate: float, seed: int, steps: int, schedule: str = "cosine"
 ) -> tuple[nn.Module, Curve]:
     """A student after a descent."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         student = Student(place.y.shape[1])
-    plan = Descent(steps=steps, batch_size=128, learning_rate=rate, warmup=steps // 20, evaluate_every=25, seed=seed,
-                   schedule=schedule, weight_decay=0.0)  # type: ignore[arg-type]  # fmt: skip
+    plan = Descent(
+        steps=steps, batch_size=128, learning_rate=rate, warmup=steps // 20, evaluate_every=EVERY, seed=seed,
+        schedule=schedule, weight_decay=0.0,  # type: ignore[arg-type]
+    )  # fmt: skip
     curve = descend(
-        student, lambda rows: student(place.x[rows]), place.y, objective(name), plan,
+        student, lambda rows: student(place.x[rows]), place.y, loss, plan,
         measure=lambda: float(F.cosine_similarity(student(place.held_x), place.held_y).mean()),
     )  # fmt: skip
     return student, curve
@@ -90,142 +101,143 @@ def trained(
 
 @torch.no_grad()
 def measured(student: nn.Module, curve: Curve, place: World) -> dict[str, Any]:
-    """Held-out figures."""
+    """Held-out figures of a student."""
     found = quality(
         student(place.held_x).numpy(), place.held_y.numpy(), np.arange(len(place.held_y)), cosine=False
     ).to_dict()
-    return {**found, "steps": curve.first_at(0.9)}
+    kept = {name: round(found[name], 5) for name in ("cosine", "relative_l2", "norm_ratio", "recall@1", "recall@10")}
+    return {**kept, "steps": curve.first_at(0.9)}
 
 
-def losses(arguments: argparse.Namespace) -> list[str]:
-    """The table of objectives."""
-    heads = [
-        "objective",
-        "rate",
-        *(f"{100 * share:g} % outliers: cos / rel. L2 / R@1" for share in OUTLIERS),
-        "steps to cos .9",
-    ]
-    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
-    print("\n".join(lines), flush=True)
-    for name in arguments.objectives:
-        rates, cells, steps = [], [], []
-        for share in OUTLIERS:
-            by_rate = {
-                rate: [
-                    measured(*trained(place, name, rate, seed, steps=arguments.steps), place)
-                    for seed in range(arguments.seeds)
-                    for place in [world(seed, outliers=share)]
-                ]
-                for rate in arguments.rates
-            }
-            best = max(by_rate, key=lambda rate: mean(row["cosine"] for row in by_rate[rate]))
-            rows = by_rate[best]
-            rates.append(best)
-            cells.append(
-                " / ".join(spread([row[key] for row in rows]) for key in ("cosine", "relative_l2", "recall@1"))
-            )
-            if share == 0:
-                steps = [row["steps"] for row in rows]
-        reached = "never" if None in steps else spread(steps, 0)
-        lines.append(f"| {name} | {'/'.join(f'{r:g}' for r in rates)} | {' | '.join(cells)} | {reached} |")
-        print(lines[-1], flush=True)
-    return lines
+@dataclass(frozen=True, slots=True)
+class Study:
+    """What is measured, and where it is kept."""
 
+    asked: argparse.Namespace
+    ledger: Ledger
 
-def starts(arguments: argparse.Namespace) -> list[str]:
-    """Rows of a free table of embeddings that begin between random and their targets (S0.10, S0.11)."""
-    lines = [
-        "| share of the target in the start | cos at the start | cos after | steps to cos .9 | to .99 |",
-        "|---" * 5 + "|",
-    ]
-    for share in (0.0, 0.25, 0.5, 0.75, 0.95):
-        rows = []
-        for seed in range(arguments.seeds):
-            g = torch.Generator().manual_seed(seed)
-            target = F.normalize(torch.randn(1_000, 64, generator=g), dim=1)
-            random = F.normalize(torch.randn(1_000, 64, generator=g), dim=1)
-            table = nn.Embedding.from_pretrained((1 - share) * random + share * target, freeze=False)
-            rows.append(_moved(table, target, seed, arguments.steps))
-        firsts = [[row[key] for row in rows] for key in ("start", "end", "0.9", "0.99")]
-        cells = [spread(firsts[0]), spread(firsts[1]), *("never" if None in f else spread(f, 0) for f in firsts[2:])]
-        lines.append(f"| {share:g} | {' | '.join(cells)} |")
-    print("\n".join(lines), flush=True)
-    return lines
+    def student(self, key: Mapping[str, Any], loss: VectorLoss, seed: int, share: float = 0.0) -> dict[str, Any]:
+        """One student of one objective at one rate."""
 
+        def work() -> dict[str, Any]:
+            place = world(seed, outliers=share)
+            return measured(*trained(place, loss, rate=key["rate"], seed=seed, steps=self.asked.steps), place)
 
-def dimensions(arguments: argparse.Namespace) -> list[str]:
-    """Steps to a target of 8 to 2,048 dimensions: does difficulty grow with it (S0.8)?"""
-    lines = [
-        "| dimensions | steps to cos .9, free rows | steps to cos .9, network | cos at the end, network |",
-        "|---" * 4 + "|",
-    ]
-    print("\n".join(lines), flush=True)
-    for size in (8, 32, 128, 512, 2_048):
-        free, net, ends = [], [], []
-        for seed in range(arguments.seeds):
-            g = torch.Generator().manual_seed(seed)
-            target = F.normalize(torch.randn(500, size, generator=g), dim=1)
-            # steps of Adam have one size per coordinate, and coordinates have size 1 / sqrt(e)
-            start = F.normalize(torch.randn(500, size, generator=g), dim=1)
-            table = nn.Embedding.from_pretrained(start, freeze=False)
-            free.append(_moved(table, target, seed, arguments.steps, rate=0.02 * (64 / size) ** 0.5)["0.9"])
-            place = world(seed, dimension=size, rows=2_000, held=500)
-            curve = trained(place, "euclidean", 3e-3, seed, steps=arguments.steps)[1]
-            net.append(curve.first_at(0.9))
-            ends.append(max(curve.held_out))
-        cells = ["never" if None in f else spread(f, 0) for f in (free, net)]
-        lines.append(f"| {size:,} | {' | '.join(cells)} | {spread(ends)} |")
-        print(lines[-1], flush=True)
-    return lines
+        return self.ledger.row({**key, "seed": seed}, work)
 
+    def at_best(self, key: Mapping[str, Any], loss: Callable[[], VectorLoss], share: float = 0.0) -> None:
+        """All seeds at the rate that is best for the first."""
+        tried = [self.student({**key, "rate": rate}, loss(), 0, share) for rate in self.asked.rates]
+        best = max(tried, key=lambda row: row["cosine"])["rate"]
+        for seed in range(1, self.asked.seeds):
+            self.student({**key, "rate": best}, loss(), seed, share)
 
-def schedules(arguments: argparse.Namespace) -> list[str]:
-    """What falls after the warmup, and how much the learning rate may be off."""
-    lines = [
-        "| schedule | " + " | ".join(f"cos at rate {rate:g}" for rate in (3e-4, *RATES, 3e-2)) + " |",
-        "|---" * 6 + "|",
-    ]
-    for kind in ("constant", "linear", "cosine"):
-        cells = []
-        for rate in (3e-4, *RATES, 3e-2):
-            found = []
-            for seed in range(arguments.seeds):
-                place = world(seed)
-                found.append(
-                    max(trained(place, "euclidean", rate, seed, steps=arguments.steps, schedule=kind)[1].held_out)
+    def losses(self) -> None:
+        """Objectives, each with all shares of outliers."""
+        for name in self.asked.objectives:
+            for share in OUTLIERS:
+                self.at_best({"table": "losses", "objective": name, "outliers": share}, partial(objective, name), share)
+
+    def weights(self) -> None:
+        """The cosine and the distance, weighted against each other (S0.22)."""
+        for weight in WEIGHTS:
+            loss = partial(_hybrid, weight)
+            self.at_best({"table": "weights", "weight": weight}, loss)
+
+    def schedules(self) -> None:
+        """What falls after the warmup, at every rate (S0.13, S0.14)."""
+        for kind in ("constant", "linear", "cosine"):
+            for rate in (3e-4, *self.asked.rates):
+                for seed in range(self.asked.seeds):
+                    self.ledger.row(
+                        {"table": "schedules", "schedule": kind, "rate": rate, "seed": seed},
+                        partial(self._scheduled, kind, rate, seed),
+                    )
+
+    def _scheduled(self, kind: str, rate: float, seed: int) -> dict[str, Any]:
+        curve = trained(world(seed), Euclidean(), rate=rate, seed=seed, steps=self.asked.steps, schedule=kind)[1]
+        return {"cosine": round(max(curve.held_out), 5)}
+
+    def starts(self) -> None:
+        """Rows of a free table of embeddings that begin between random and their targets (S0.10 to S0.12)."""
+        for share in SHARES:
+            for seed in range(self.asked.seeds):
+                key = {"table": "starts", "share": share, "seed": seed}
+                self.ledger.row(key, partial(_from_a_start, share, seed, self.asked.steps))
+
+    def dimensions(self) -> None:
+        """Steps to a target of 8 to 2,048 dimensions: does difficulty grow with it (S0.8)?
+
+        How near the network can come depends on the number of dimensions, and not on how hard they are to descend: the
+        ceiling of each is the best it reached at any rate, and steps are counted to 99 % of that.
+        """
+        for size in DIMENSIONS:
+            for seed in range(self.asked.seeds):
+                self.ledger.row(
+                    {"table": "dimensions", "dimension": size, "of": "free rows", "seed": seed},
+                    partial(_free, size, seed, self.asked.steps),
                 )
-            cells.append(spread(found))
-        lines.append(f"| {kind} | {' | '.join(cells)} |")
-        print(lines[-1], flush=True)
-    return lines
+                for rate in self.asked.rates:
+                    self.ledger.row(
+                        {"table": "dimensions", "dimension": size, "of": "network", "rate": rate, "seed": seed},
+                        partial(self._network, size, rate, seed),
+                    )
+
+    def _network(self, size: int, rate: float, seed: int) -> dict[str, Any]:
+        place = world(seed, dimension=size, rows=2_000, held=500)
+        curve = trained(place, Euclidean(), rate=rate, seed=seed, steps=self.asked.steps)[1]
+        return {"curve": [round(value, 4) for value in curve.held_out]}
 
 
-def _moved(table: nn.Embedding, target: Tensor, seed: int, steps: int, rate: float = 0.02) -> dict[str, Any]:
+def _hybrid(weight: float) -> VectorLoss:
+    return Weighted((1.0, Cosine()), (weight, Euclidean()))
+
+
+def _from_a_start(share: float, seed: int, steps: int) -> dict[str, Any]:
+    g = torch.Generator().manual_seed(seed)
+    target, random = (F.normalize(torch.randn(1_000, 64, generator=g), dim=1) for _ in range(2))
+    curve = _moved((1 - share) * random + share * target, target, seed, steps)
+    return {
+        "start": round(curve.held_out[0], 5),
+        "end": round(max(curve.held_out), 5),
+        "to .9": curve.first_at(0.9),
+        "to .99": curve.first_at(0.99),
+    }
+
+
+def _free(size: int, seed: int, steps: int) -> dict[str, Any]:
+    g = torch.Generator().manual_seed(seed)
+    target, start = (F.normalize(torch.randn(500, size, generator=g), dim=1) for _ in range(2))
+    # steps of Adam have one size per coordinate, and coordinates have size 1 / sqrt(e)
+    curve = _moved(start, target, seed, min(steps, 300), rate=0.02 * (64 / size) ** 0.5)
+    return {"to .99": curve.first_at(0.99)}
+
+
+def _moved(
+    start: Float[Tensor, "n e"], target: Float[Tensor, "n e"], seed: int, steps: int, rate: float = 0.02
+) -> Curve:
     """Free rows pulled to their targets by the distance."""
-    rows = len(target)
+    table = nn.Embedding.from_pretrained(start, freeze=False)
 
     def nearness() -> float:
         return float(F.cosine_similarity(table.weight, target).mean())
 
     plan = Descent(
-        steps=steps, batch_size=rows, learning_rate=rate, warmup=0, evaluate_every=1, seed=seed, weight_decay=0.0
-    )
-    curve = descend(table, lambda some: table.weight[some], target, objective("euclidean"), plan, measure=nearness)
-    return {
-        "start": curve.held_out[0],
-        "end": max(curve.held_out),
-        "0.9": curve.first_at(0.9),
-        "0.99": curve.first_at(0.99),
-    }
+        steps=steps, batch_size=len(target), learning_rate=rate, warmup=0, evaluate_every=1, seed=seed,
+        weight_decay=0.0,
+    )  # fmt: skip
+    return descend(table, lambda some: table.weight[some], target, Euclidean(), plan, measure=nearness)
 
 
-def spread(values: Sequence[float], digits: int = 3) -> str:
-    """Mean, and standard deviation where there is one."""
-    said = f"{mean(values):.{digits}f}"
-    return said + (f" ± {stdev(values):.{digits}f}" if len(values) > 1 and stdev(values) >= 0.5 * 10**-digits else "")
-
-
-TABLES = {"losses": losses, "starts": starts, "dimensions": dimensions, "schedules": schedules}
+def page(ledger: Ledger) -> Iterator[str]:
+    """The tables that have rows, and the verdicts that they allow."""
+    for name, draw in TABLES.items():
+        rows = ledger.of(table=name)
+        if rows:
+            yield f"## {name}\n\n{draw(rows)}"
+    found = judged(ledger)
+    if found:
+        yield f"## verdicts\n\n{verdicts(found)}"
 
 
 def main() -> None:
@@ -237,12 +249,20 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=700)
     parser.add_argument("--dry", action="store_true", help="print only")
-    arguments = parser.parse_args()
+    asked = parser.parse_args()
     torch.set_num_threads(1)
-    parts = [f"## {name}\n\n" + "\n".join(TABLES[name](arguments)) for name in arguments.only]
-    if not arguments.dry:
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / "align_losses.md").write_text("\n\n".join(parts) + "\n", "utf-8")
+    place = None if asked.dry else RESULTS / "align_losses.json"
+    study = Study(asked, Ledger(place, {"steps": asked.steps, "rates": asked.rates}))
+    work = {
+        "losses": study.losses, "weights": study.weights, "starts": study.starts, "dimensions": study.dimensions,
+        "schedules": study.schedules,
+    }  # fmt: skip
+    for name in asked.only:
+        work[name]()
+    said = "\n\n".join(page(study.ledger))
+    print(said)
+    if place is not None:
+        place.with_suffix(".md").write_text(said + "\n", "utf-8")
 
 
 if __name__ == "__main__":
