@@ -34,7 +34,8 @@ from embedfit.scores.tiles import Tiles
 Way = Literal["auto", "dense", "tiled", "streamed"]
 
 DENSE = 1 << 18  # cells up to which the whole matrix is quicker than its tiles
-BLOCK = 512  # rows of a tile
+BLOCK = 256  # rows of a tile; twice as many are no faster and take twice the memory
+ROWS = 1_024  # embeddings whose lengths are differentiated at a time
 STREAMED = 256  # rows of a block under automatic differentiation, which keeps several copies
 
 
@@ -95,22 +96,22 @@ def contrast(
         return _in_pairs(query, document, loss, pairing)
     chosen = _way_for(loss, pairing, len(query) * len(document)) if way == "auto" else way
     mine, others = pairing.own_queries, pairing.own_documents
-    views, losses = _views(query.shape[1], parts, nested), []
-    by_query, by_document = (x.new_zeros(x.shape, dtype=torch.float32) for x in (query[mine], document[others]))
+    views = _views(query.shape[1], parts, nested)
+    losses, by_query, by_document = [], [], []
     with torch.autocast(query.device.type, enabled=False):
         for view in views:
             q, d = query.detach()[:, view], document.detach()[:, view]
             with gradient_added(loss, len(views)):
                 part = _WAYS[chosen](units(q), units(d), loss, pairing)
             losses.append(part.losses.double())
-            by_query[:, view] += _before_units(q[mine], part.query / len(views))
-            by_document[:, view] += _before_units(d[others], part.document / len(views))
+            by_query.append(_before_units(q[mine], part.query))
+            by_document.append(_before_units(d[others], part.document))
     each = torch.stack(losses).mean(0)
     return Contrast(
         losses=each.float(),
         value=pairing.team.sum((each * pairing.share[mine]).sum()).item(),
-        query=by_query,
-        document=by_document,
+        query=_over(views, by_query, query.shape[1]),
+        document=_over(views, by_document, query.shape[1]),
     )
 
 
@@ -155,11 +156,23 @@ def _one_direction(loss: Loss) -> Loss:
 
 
 def _before_units(embedding: Tensor, gradient: Tensor) -> Tensor:
-    """Gradient by an embedding from that by its unit vector."""
-    with torch.enable_grad():
-        leaf = embedding.float().requires_grad_()
-        (before,) = torch.autograd.grad(units(leaf), leaf, gradient)
-    return before
+    """Gradient by embeddings from that by their unit vectors, in its place: large batches have no room for a second."""
+    for start in range(0, len(embedding), ROWS):
+        part = slice(start, start + ROWS)
+        with torch.enable_grad():
+            leaf = embedding[part].float().requires_grad_()
+            (gradient[part],) = torch.autograd.grad(units(leaf), leaf, gradient[part])
+    return gradient
+
+
+def _over(views: list[slice], gradients: list[Tensor], dimension: int) -> Tensor:
+    """Gradient of the mean over views of an embedding."""
+    if len(views) == 1:
+        return gradients[0]
+    whole = gradients[0].new_zeros(len(gradients[0]), dimension)
+    for view, gradient in zip(views, gradients, strict=True):
+        whole[:, view] += gradient / len(views)
+    return whole
 
 
 def _dense(query: Tensor, document: Tensor, loss: Loss, pairing: Pairing) -> _Part:

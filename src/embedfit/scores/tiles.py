@@ -108,7 +108,7 @@ class Tiles:
     doubtful: Doubtful | None = None
     log_q: Float[Tensor, " d"] | None = None
     means: bool = False
-    block: int = 512
+    block: int = 256
 
     def __iter__(self) -> Iterator[Tile]:
         """Yields the blocks in order."""
