@@ -1,29 +1,31 @@
-"""Learning rate at other batch sizes: the rate that `advise` names against a grid, and against three rules of thumb.
+"""S1.3-S1.12: the learning rate that `advise` names for other batch sizes, against a grid and three rules of thumb.
 
-    python -m studies.batch_laws                writes studies/results/batch_laws.{json,md}
-    python -m studies.batch_laws --quick
+    python -m studies.batch_laws [--quick]      writes studies/results/batch_laws.{json,md}
 
 At a first batch size the best rate of a grid is taken, and the noise scale is read there. At four and sixteen times
 that batch, with equally many examples, the same grid says what could be had; the regret of a rule is what its rate
-loses against that, the grid's own rates interpolated in the logarithm.
+loses against that, the metric between rates of the grid interpolated over their logarithms.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import mean
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 
 from embedfit.advising import advise
 from embedfit.job import train
 from embedfit.recipe import Recipe, patch
-from studies.common import arguments, interval, keep, rows_of, run, table, verdicts
+from studies.common import Study, interval, rows_of, table, verdicts
 
 FIRST, TIMES = 32, (4, 16)
-GRID = [0.003 * 3.0**k for k in range(-3, 4)]
+GRID = [0.01 * 3.0**k for k in range(-3, 4)]
 KINDS = {"sgd": 100.0, "adamw": 1.0, "muon": 1.0}  # optimiser to the middle of its grid, over that of AdamW
 ENOUGH = 0.01  # regret that nobody minds
 RULES = {"none": 0.0, "square root": 0.5, "linear": 1.0}
@@ -33,84 +35,117 @@ def settings_for(kind: str, batch: int, rate: float, length: str) -> dict[str, o
     """What differs from the default."""
     return {
         "model.kind": "static",
+        "model.dimension": 64,
         "optim.kind": kind,
         "optim.batch_size": batch,
         "optim.learning_rate": rate,
         "optim.length": length,
         "optim.patience": 1000,
+        "run.evaluate_every": "100%",
         "run.threads": 1,
     }
 
 
 def main() -> None:
     """All optimisers on all data sets."""
-    asked = arguments(__doc__, data=["hwu64", "stackfaq"], seeds=3)
-    kinds, grid, times = (["adamw"], GRID[2:5], TIMES[:1]) if asked.quick else (list(KINDS), GRID, TIMES)
-    length = "2 epochs" if asked.quick else "10 epochs"
-    rows, lines, regrets = [], [], []
-    for data in asked.data:
+    study = Study("batch_laws", __doc__, data=["hwu64", "banking77"], seeds=3)
+    kinds, grid, times = (["adamw"], GRID[2:5], TIMES[:1]) if study.quick else (list(KINDS), GRID, TIMES)
+    length = "2 epochs"
+    lines, regrets, best = [], [], {}
+    for data in study.data:
         for kind in kinds:
             rates = [rate * KINDS[kind] for rate in grid]
-            means = {}
-            for batch in (FIRST, *(FIRST * k for k in times)):
-                for rate in rates:
-                    found = [
-                        run(rows_of(data, seed), settings_for(kind, batch, rate, length), seed=seed).last
-                        for seed in range(asked.seeds)
+            means = {
+                batch: [
+                    mean(
+                        study.run(
+                            partial(rows_of, data, seed), settings_for(kind, batch, rate, length), seed=seed, data=data
+                        ).last
+                        for seed in study.seeds
+                    )
+                    for rate in rates
+                ]
+                for batch in (FIRST, *(FIRST * k for k in times))
+            }
+            start = rates[int(np.argmax(means[FIRST]))]
+            for k in times:
+                batch = FIRST * k
+                settings = settings_for(kind, FIRST, start, length)
+                told = study.cell(
+                    partial(advised, data, settings, batch), data=data, advised_for=batch, settings=settings
+                )
+                best[data, kind, batch] = rates[int(np.argmax(means[batch]))] / start
+                tried = {name: start * k**power for name, power in RULES.items()}
+                tried |= {"advised": told["rate"]} if told["rate"] else {}
+                lost = {name: max(means[batch]) - at(rate, rates, means[batch]) for name, rate in tried.items()}
+                regrets.append(lost)
+                lines.append(
+                    [
+                        data,
+                        kind,
+                        batch,
+                        f"{told['noise']:,.0f}" if told["noise"] else "-",
+                        f"{best[data, kind, batch]:.3g}",
+                        f"{told['rate'] / start:.3g}" if told["rate"] else "refused",
+                        *(f"{lost[n]:.4f}" if n in lost else "refused" for n in ("advised", *RULES)),
                     ]
-                    means[batch, rate] = mean(found)
-                    rows.append({"data": data, "kind": kind, "batch": batch, "rate": rate, "metrics": found})
-            start = max(rates, key=lambda rate: means[FIRST, rate])
-            with TemporaryDirectory() as folder:
-                recipe = patch(Recipe(), settings_for(kind, FIRST, start, length))
-                train(rows_of(data, 0), recipe, Path(folder) / "run")
-                for k in times:
-                    batch = FIRST * k
-                    told = advise(Path(folder) / "run", batch_size=batch)
-                    option = next((o for o in told.options if o.batch_size == batch), None)
-                    top = max(means[batch, rate] for rate in rates)
-                    tried = {name: start * k**power for name, power in RULES.items()}
-                    if option is not None:
-                        tried["advised"] = option.learning_rate
-                    lost = {
-                        name: top - _at(rate, rates, [means[batch, r] for r in rates]) for name, rate in tried.items()
-                    }
-                    regrets.append(lost)
-                    rows.append(
-                        {
-                            "data": data,
-                            "kind": kind,
-                            "batch": batch,
-                            "tried": tried,
-                            "regret": lost,
-                            "refusal": told.refusal,
-                        }
-                    )
-                    noise = "-" if told.noise is None else f"{told.noise.value:,.0f}"
-                    lines.append(
-                        [
-                            data,
-                            kind,
-                            batch,
-                            noise,
-                            *(f"{lost[n]:.4f}" if n in lost else "refused" for n in ("advised", *RULES)),
-                        ]
-                    )
-    heads = ["data", "optimiser", "batch", "noise scale", "regret: advised", *RULES]
-    totals = {n: [lost[n] for lost in regrets if n in lost] for n in ("advised", *RULES)}
-    shown = {n: interval(values) if values else "refused" for n, values in totals.items()}
-    text = [table(heads, lines), "Mean regret: " + ", ".join(f"{n} {value}" for n, value in shown.items())]
-    if totals["advised"]:
-        advised, thumb = mean(totals["advised"]), min(mean(totals[name]) for name in RULES)
-        verdict = "refuted" if advised > ENOUGH else "reproduced" if advised < thumb else "refined"
-        why = f"regret {advised:.4f}, the best rule of thumb {thumb:.4f}"
-        text.append(verdicts({"S1.7, S1.8 the noise scale tells the rate": (verdict, why)}))
-    keep("batch_laws", rows, "\n\n".join(text), asked)
+                )
+    heads = ["data", "optimiser", "batch", "noise scale", "best rate, times the first", "advised, times the first"]
+    study.write(
+        "\n\n".join([table([*heads, "regret: advised", *RULES], lines), *of_regrets(regrets), of_laws(best, kinds)])
+    )
 
 
-def _at(rate: float, rates: list[float], metrics: list[float]) -> float:
+def advised(data: str, settings: Mapping[str, Any], batch: int) -> Mapping[str, Any]:
+    """What a run at the first batch size says of another one."""
+    with TemporaryDirectory() as folder:
+        train(rows_of(data, 0), patch(Recipe(), settings), Path(folder) / "run")
+        told = advise(Path(folder) / "run", batch_size=batch)
+    option = next((o for o in told.options if o.batch_size == batch), None)
+    noise = None if told.noise is None else told.noise.value
+    return {
+        "rate": option and option.learning_rate,
+        "noise": noise if noise and math.isfinite(noise) else None,
+        "refusal": told.refusal,
+    }
+
+
+def at(rate: float, rates: Sequence[float], metrics: Sequence[float]) -> float:
     """The metric at a rate between those of the grid; beyond its ends, that of the end."""
     return float(np.interp(math.log(rate), [math.log(r) for r in rates], metrics))
+
+
+def of_regrets(regrets: Sequence[Mapping[str, float]]) -> list[str]:
+    """Means, and the verdict on advice, over the cases in which there was some."""
+    rules = table(
+        ["rule", "cases", "regret"],
+        [
+            [name, len(found), interval(found, 4) if found else "refused"]
+            for name in ("advised", *RULES)
+            for found in [[lost[name] for lost in regrets if name in lost]]
+        ],
+    )
+    answered = [lost for lost in regrets if "advised" in lost]
+    if not answered:
+        return [rules]
+    mine = [lost["advised"] for lost in answered]
+    thumb = min(RULES, key=lambda name: mean(lost[name] for lost in answered))
+    other = [lost[thumb] for lost in answered]
+    verdict = "refuted" if mean(mine) > ENOUGH else "reproduced" if mean(mine) <= mean(other) else "refined"
+    said = f"regret {mean(mine):.4f}; the best rule of thumb, {thumb}, {mean(other):.4f} in the same cases"
+    return [rules, verdicts({"S1.7, S1.8 the noise scale tells the rate": (verdict, said)})]
+
+
+def of_laws(best: Mapping[tuple[str, str, int], float], kinds: Sequence[str]) -> str:
+    """The exponent of the best rate in the batch size, by optimiser."""
+    said = {"sgd": ("S1.4 linear with SGD", 1.0), "adamw": ("S1.5 square root with Adam", 0.5)}
+    found = {}
+    for kind in kinds:
+        powers = [math.log(times) / math.log(batch / FIRST) for (_, k, batch), times in best.items() if k == kind]
+        claim, wanted = said.get(kind, (f"square root with {kind}", 0.5))
+        near = "reproduced" if abs(mean(powers) - wanted) <= 0.2 else "refuted"
+        found[claim] = (near, f"the best rate goes by the power {interval(powers, 2)} of the batch size")
+    return verdicts(found)
 
 
 if __name__ == "__main__":
