@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -34,39 +34,13 @@ from embedfit.errors import DataError, RunError
 from embedfit.evaluate import Evaluation, main_metric
 from embedfit.evaluate import catalogue as catalogues
 from embedfit.evaluate.tasks import without_label_texts
-from embedfit.judging import Rows, assist, judge, lexical_value, lighter, quick_keys, readings, standard_error
+from embedfit.judging import Rows, assist, judge, lighter, quick_keys, readings, standard_error, yardsticks
 from embedfit.pairs import Pairs
 from embedfit.recipe import Recipe, to_toml
 from embedfit.run import Run
 from embedfit.team import Team, team_of_this_process
 from embedfit.towers import TwoTower, save
-
-
-@runtime_checkable
-class Watcher(Protocol):
-    """Who is told what a job is doing."""
-
-    def begin(self, setup: Setup, metric: str, lexical: float | None) -> None:
-        """Training is about to start."""
-
-    def step(self, step: int, steps: int, readings: Mapping[str, float]) -> None:
-        """After each step."""
-
-    def say(self, text: str) -> None:
-        """A sentence for the user."""
-
-
-class Silent:
-    """A watcher that says nothing."""
-
-    def begin(self, setup: Setup, metric: str, lexical: float | None) -> None:
-        """Nothing."""
-
-    def step(self, step: int, steps: int, readings: Mapping[str, float]) -> None:
-        """Nothing."""
-
-    def say(self, text: str) -> None:
-        """Nothing."""
+from embedfit.watching import Silent, Watch, Watcher
 
 
 def gather(recipe: Recipe, *, train: Pairs | None = None, dev: Pairs | None = None) -> Rows:
@@ -162,8 +136,8 @@ def train(
     metric = main_metric(rows.train.kind)
     light, slack = _light(rows, recipe)
     quick = quick_keys(setup.objective.model, rows.train)
-    lexical = None if light is None else lexical_value(light, rows.train, quick[0])
-    watcher.begin(setup, metric, lexical)
+    beside = {} if light is None else yardsticks(light, rows.train, quick[0])
+    watcher.begin(setup, metric, beside.get("train.lexical"))
     measured_on = "" if rows.dev is None else fingerprint(rows.dev)
     if resume:  # before anything of that run is overwritten
         check_resumable(setup, folder, measured_on)
@@ -172,9 +146,12 @@ def train(
     def held_out(model: TwoTower) -> Mapping[str, float]:
         return {} if light is None else readings(model, light, rows.train, quick, team)
 
-    fitted = fit(
-        setup, folder=folder, measure=held_out, progress=watcher.step, slack=slack, resume=resume, held_out=measured_on
-    )
+    known = Run(recipe=recipe, facts={**seen.facts, **setup.facts, **beside, "metric": metric})
+    with Watch(folder, watcher, known, resume=resume) as watch:
+        fitted = fit(
+            setup, folder=folder, measure=held_out, progress=watch.step, slack=slack, resume=resume,
+            held_out=measured_on,
+        )  # fmt: skip
     watcher.say("evaluating")
     model = fitted.model
     evaluation, catalogue = judge(model, rows, team)
@@ -182,7 +159,7 @@ def train(
         **seen.facts,
         **fitted.facts,
         "metric": metric,
-        "train.lexical": lexical,
+        **beside,
         "data.held_out": rows.note or f"{len(rows.dev or ()):,} rows",
         "data.findings": [finding.to_dict() for finding in seen.findings],
         "job.seconds": round(time.perf_counter() - began, 2),

@@ -9,12 +9,12 @@ __all__ = [
     "helped",
     "judge",
     "keys_of",
-    "lexical_value",
     "lighter",
     "quick_keys",
     "readings",
     "standard_error",
     "together",
+    "yardsticks",
 ]
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,7 +34,7 @@ from embedfit.evaluate.faq import How
 from embedfit.evaluate.retrieval import rank_task
 from embedfit.evaluate.scope import refusal_of
 from embedfit.evaluate.tasks import Keys, Task, task_of, worded
-from embedfit.metrics import measure, spearman
+from embedfit.metrics import chance, measure, spearman
 from embedfit.pairs import Pairs
 from embedfit.team import ALONE, Team
 from embedfit.towers import Prototypes, Role, TwoTower
@@ -192,14 +192,30 @@ def _judged(
     return replace(evaluation, values={**evaluation.values, "threshold": found.threshold, **told}), catalogue
 
 
-def lexical_value(dev: Pairs, known: Pairs, keys: Keys | None) -> float:
-    """The main metric of the lexical baseline, by the same keys as the model's during training."""
+def yardsticks(dev: Pairs, known: Pairs, keys: Keys | None) -> dict[str, float]:
+    """Facts to compare the main metric with while training goes on, by the same keys as the model's.
+
+    Returns:
+        "train.lexical", the lexical baseline; "metric.chance", a random order, of classes the largest share that one
+        answer to all of them gets; "metric.chance_error", the standard error there.
+    """
+    metric = main_metric(dev.kind)
     if dev.kind == "graded":
         sides = [dev.table[c].to_list() for c in ("sentence1", "sentence2")]
         rest = [text for c in ("sentence1", "sentence2") for text in known.table[c].to_list()]
-        return spearman(graded_baseline(sides[0], sides[1], rest), dev.table["score"].to_numpy().astype(np.float64))
+        lexical = spearman(graded_baseline(sides[0], sides[1], rest), dev.table["score"].to_numpy().astype(np.float64))
+        return _beside(metric, lexical, 0.0, len(dev))
     task: Task = task_of(dev, known, "phrasings" if dev.kind == "classes" else keys)
-    return float(measure(rank_task(task, lexical_scorer(task)).ranking, main_metric(dev.kind)).mean())
+    ranking = rank_task(task, lexical_scorer(task)).ranking
+    level = chance(ranking, metric)
+    if dev.kind == "classes":
+        level = max(level, float(dev.table["label"].value_counts()["count"].max()) / len(dev))  # type: ignore[arg-type]
+    return _beside(metric, float(measure(ranking, metric).mean()), level, len(task.queries))
+
+
+def _beside(metric: str, lexical: float, level: float, queries: int) -> dict[str, float]:
+    error = max(standard_error(metric, queries)(level), 1 / max(1, queries))
+    return {"train.lexical": lexical, "metric.chance": level, "metric.chance_error": error}
 
 
 def standard_error(metric: str, queries: int) -> Callable[[float], float]:

@@ -5,6 +5,7 @@ runs/first/
   facts.json          of the data and of what "auto" became: counts, shares, chosen values
   history.jsonl       one line per reading: {"step": 40, "loss": 1.93, ...}
   evaluation.json     held-out metrics of the best model, with intervals and the lexical baseline
+  findings.json       what the doctor was certain of while the run trained, and at which step
   samples.json        a few rows kept as evidence (worst pairs, rows left out)
   environment.json    versions, threads, machine
   checkpoints/        resumable state
@@ -175,9 +176,9 @@ def write_atomically(path: Path) -> Iterator[Path]:
 
 
 FILES = (
-    "recipe.toml", "facts.json", "history.jsonl", "evaluation.json", "samples.json", "environment.json", "report.html",
-    "model", "last.safetensors", "keys.npy", "owner.npy", "candidates.parquet", "catalogue.json",
-    "words.parquet", "words.json",
+    "recipe.toml", "facts.json", "history.jsonl", "evaluation.json", "samples.json", "environment.json",
+    "findings.json", "report.html", "model", "last.safetensors", "keys.npy", "owner.npy", "candidates.parquet",
+    "catalogue.json", "words.parquet", "words.json",
 )  # fmt: skip
 _TEMPORARY = re.compile(rf"\.({'|'.join(map(re.escape, FILES))})\.\w{{8}}")
 

@@ -45,6 +45,7 @@ def run(
         "train.stopped": "finished", "chosen.loss": "prototypes", "chosen.temperature": 0.056, "chosen.margin": 0.0,
         "chosen.candidates": 77, "chosen.learning_rate": 3e-3, "chosen.steps": 400, "chosen.max_tokens": 64,
         "loss.floor": infonce_floor(77, 0.056), "loss.chance": infonce_chance(77), "model.dimension": 256,
+        "metric.chance": 0.013, "metric.chance_error": 0.0036,
     }  # fmt: skip
     base_readings = {
         "loss": falling(4.3, 0.2), "gradient_norm": falling(3, 0.4), "update_ratio": 2e-3, "learning_rate": 3e-3,
@@ -84,6 +85,13 @@ SICK: dict[str, Run] = {
     "LOS003": run(readings={**COLLAPSED, "loss": falling(4.9, infonce_chance(77))}),
     "GEO001": run(readings={"query/effective_rank": falling(0.4, 0.02)}),
     "GEO002": run(readings={"query/mean_direction": 0.98, "in_batch/recall@1": falling(0.01, 0.11)}),
+    "GEO003": run(
+        readings={
+            **COLLAPSED,
+            "loss": [infonce_chance(77)] * 40,
+            "dev/accuracy@1": [0.02, *[0.013] * 9],
+        }
+    ),
     "OPT001": run(readings={"update_ratio": 4e-8}),
     "OPT002": run(readings={"update_ratio": 0.3, "loss": [4.0] * 20 + [4.4] * 20}),
     "OPT003": run(readings={"dev/accuracy@1": [0.02, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.86]}),
@@ -91,6 +99,7 @@ SICK: dict[str, Run] = {
     "EVA001": run(evaluation={"accuracy@1": 0.70, "accuracy@1/low": 0.67, "accuracy@1/high": 0.728}),
     "EVA002": run(readings={"dev/accuracy@1": [0.02, 0.5, 0.7, 0.8, 0.82, 0.81, 0.8, 0.78, 0.77, 0.76]}),
     "EVA003": run(evaluation={"accuracy@1/low": 0.77, "accuracy@1/high": 0.94, "queries": 60}),
+    "EVA006": run(readings={"dev/accuracy@1": [0.013, 0.02] * 5, "loss": falling(4.3, 0.01)}),
 }
 
 HEALTHY: dict[str, Run] = {
@@ -123,6 +132,15 @@ HEALTHY: dict[str, Run] = {
     ),
     # an encoder all of whose cosines are high, and which is very good
     "GEO002": run(readings={"query/mean_direction": 0.94, "negative/mean": 0.88, "positive/mean": 0.95}),
+    # a common direction that a very good encoder has from the start
+    "GEO003": run(
+        readings={
+            **COLLAPSED,
+            "in_batch/recall@1": 0.9,
+            "negative/mean": 0.975,
+            "positive/mean": 0.99,
+        }
+    ),
     # a pretrained encoder with a small learning rate
     "OPT001": run(readings={"update_ratio": 3e-5}),
     # large steps at the beginning only
@@ -136,6 +154,8 @@ HEALTHY: dict[str, Run] = {
     # the metric wavers at the end
     "EVA002": run(readings={"dev/accuracy@1": [0.02, 0.5, 0.7, 0.8, 0.84, 0.86, 0.872, 0.866, 0.871, 0.86]}),
     "EVA003": run(evaluation={"accuracy@1/low": 0.83, "accuracy@1/high": 0.91, "queries": 290}),
+    # at chance for half of the run
+    "EVA006": run(readings={"dev/accuracy@1": [0.013] * 5 + [0.1, 0.4, 0.7, 0.86, 0.865]}),
 }
 
 SICK |= {code: run(facts) for code, facts in ILL.items()}

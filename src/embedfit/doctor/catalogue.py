@@ -15,6 +15,7 @@ from embedfit.doctor.checks import (
     evaluation,
     forward,
     geometry,
+    hopeless,
     limits,
     losses,
     measure,
@@ -59,6 +60,7 @@ CHECKS: tuple[Check, ...] = (
     costs.CostlyLoss(),
     geometry.DimensionalCollapse(),
     geometry.OneDirection(),
+    hopeless.LastingCollapse(),
     forward.WrongMode(),
     forward.BatchDependence(),
     forward.OneSidedOutput(),
@@ -88,6 +90,7 @@ CHECKS: tuple[Check, ...] = (
     evaluation.TooFewDevQueries(),
     measure.BlindMetric(),
     measure.UnsteadyMetric(),
+    hopeless.MetricAtChance(),
 )
 
 

@@ -55,6 +55,8 @@ GLOSSARY: Mapping[str, str] = {
     "train.shuffled": "rows drawn in random order",
     "train.stopped": "why training ended",
     "metric": "name of the main held-out metric",
+    "metric.chance": "what the main held-out metric is where the order is random",
+    "metric.chance_error": "standard error of the main held-out metric at that level",
     # a program looked at
     "trace.kind": "kind of loss: softmax, sigmoid, hinge, regression or unknown",
     "trace.similarity": "similarity that explains the scores of the loss",

@@ -221,6 +221,7 @@ class RunSection(Section):
 
     evaluate_every: SomeText | Auto = Field("auto", description="how often the held-out metric is measured")
     checkpoint_every: SomeText | Auto = Field("auto", description="how often a resumable checkpoint is written")
+    give_up: bool = Field(True, description="end a run of which it is certain that going on is of no use, and say why")
     threads: int = Field(0, ge=0, description="CPU threads; 0: one for static and ngram, all cores for the others")
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="arithmetic of the towers; scores and loss are fp32"
