@@ -156,10 +156,8 @@ def train(
     model = fitted.model
     evaluation, catalogue = judge(model, rows, team)
     facts = {
-        **seen.facts,
+        **known.facts,
         **fitted.facts,
-        "metric": metric,
-        **beside,
         "data.held_out": rows.note or f"{len(rows.dev or ()):,} rows",
         "data.findings": [finding.to_dict() for finding in seen.findings],
         "job.seconds": round(time.perf_counter() - began, 2),
@@ -169,8 +167,7 @@ def train(
     )
     if catalogue is not None:
         catalogues.save(catalogue, folder / "catalogue")
-    left_out = [{"file": b.file, "line": b.line, "column": b.column, "reason": b.reason} for b in rows.train.left_out]
-    run = write(folder, facts, evaluation, left_out)
+    run = write(folder, facts, evaluation, rows.train)
     # what is needed to go on is not needed any more; it is several times as large as the model
     drop_checkpoint(folder)
     return team.tell(run), model
@@ -246,8 +243,9 @@ def write_recipe(folder: Path, recipe: Recipe) -> None:
         part.write_text(to_toml(recipe, comments=True), "utf-8")
 
 
-def write(folder: Path, facts: Mapping[str, Any], evaluation: Evaluation | None, left_out: list[dict[str, Any]]) -> Run:
+def write(folder: Path, facts: Mapping[str, Any], evaluation: Evaluation | None, pairs: Pairs) -> Run:
     """Facts, evidence, environment, report, and last the evaluation, whose presence means that the run is finished."""
+    left_out = [{"file": b.file, "line": b.line, "column": b.column, "reason": b.reason} for b in pairs.left_out]
     samples = {**(evaluation.samples if evaluation else {}), "left_out": left_out}
     runs.write_json(folder / "facts.json", facts)
     runs.write_json(folder / "samples.json", samples)
