@@ -107,9 +107,21 @@ class Study:
                 self.path.write_text(f"[\n{lines}\n]\n", "utf-8")
         return self.cells[key]["found"]
 
-    def run(self, rows: Callable[[], Rows], settings: Mapping[str, Any], *, seed: int, **cell: Any) -> Outcome:
+    def run(
+        self,
+        rows: Callable[[], Rows],
+        settings: Mapping[str, Any],
+        *,
+        seed: int,
+        judge: Judge | None = None,
+        **cell: Any,
+    ) -> Outcome:
         """A cell that is one run; see `run`."""
-        found = self.cell(lambda: asdict(run(rows(), settings, seed=seed)), **cell, seed=seed, settings=dict(settings))
+
+        def work() -> Figures:
+            return asdict(run(rows(), settings, seed=seed, judge=judge))
+
+        found = self.cell(work, **cell, seed=seed, settings=dict(settings))
         return Outcome(**found)
 
     def write(self, text: str) -> None:
