@@ -21,16 +21,28 @@ OBJECTIVES: Mapping[str, Mapping[str, Settings]] = {
     "classes": {
         "prototypes": {"loss.kind": "prototypes"},
         "prototypes, margin 0.1": {"loss.kind": "prototypes", "loss.margin": 0.1},
+        "prototypes, angular margin 0.2": {
+            "loss.kind": "prototypes", "loss.margin": 0.2, "loss.margin_kind": "angular",
+        },
+        "prototypes, focal": {"loss.kind": "focal", "loss.against": "prototypes"},
         "infonce": {"loss.kind": "infonce"},
+        "circle": {"loss.kind": "circle"},
     },
-    "graded": {"cosine": {"loss.kind": "cosine"}, "cosent": {"loss.kind": "cosent"}},
+    "graded": {
+        "cosine": {"loss.kind": "cosine"}, "cosent": {"loss.kind": "cosent"}, "angle": {"loss.kind": "angle"},
+    },
     "pairs": {
         "infonce": {"loss.kind": "infonce"},
         "infonce, margin 0.1": {"loss.kind": "infonce", "loss.margin": 0.1},
+        "infonce, learned temperature": {"loss.kind": "infonce", "loss.learned": True},
+        "dcl": {"loss.kind": "dcl"},
         "hinge": {"loss.kind": "hinge"},
+        "hinge, semi-hard": {"loss.kind": "hinge", "loss.negatives": "semi_hard"},
+        "homotopy": {"loss.kind": "homotopy"},
+        "circle": {"loss.kind": "circle"},
         "sigmoid": {"loss.kind": "sigmoid"},
     },
-}
+}  # fmt: skip
 NEGATIVES: Mapping[str, Settings] = {
     "in_batch": {"negatives.kind": "in_batch"},
     "random": {"negatives.kind": "random", "negatives.each": 1},
@@ -38,6 +50,7 @@ NEGATIVES: Mapping[str, Settings] = {
     "queue": {"negatives.kind": "queue"},
     "mined": {"negatives.kind": "mined", "negatives.each": 1},
 }
+IN_BATCH = ("infonce", "circle")  # of classes: those that compare with other texts, so that negatives matter
 SCHEDULES = ("cosine", "linear", "wsd", "constant", "step", "one_cycle")
 BATCHES = (0.25, 0.5, 1.0, 2.0, 4.0)  # times what "auto" takes
 RATES = (0.1, 10.0)  # times the usual rate of the towers
@@ -67,7 +80,7 @@ def around(rows: Rows, recipe: Recipe) -> Around:
 def choose(trial: optuna.Trial, base: Around) -> dict[str, Any]:
     """What a trial is to be, by name."""
     choices: dict[str, Any] = {"objective": trial.suggest_categorical("objective", list(OBJECTIVES[base.kind]))}
-    if base.kind == "pairs" or choices["objective"] == "infonce":
+    if base.kind == "pairs" or choices["objective"] in IN_BATCH:
         choices["negatives"] = trial.suggest_categorical("negatives", list(NEGATIVES))
     choices["schedule"] = trial.suggest_categorical("schedule", SCHEDULES)
     choices["batch"] = trial.suggest_categorical("batch", BATCHES)
