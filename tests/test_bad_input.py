@@ -268,7 +268,7 @@ def press_ctrl_c(*words: Any, **more: Any) -> None:
 
 
 PHASES = {
-    "dividing": "embedfit.job.divide",
+    "dividing": "embedfit.gathering.divide",
     "rate test": "embedfit.engine.rate.accumulated",
     "first evaluation": "embedfit.judging.evaluate_bare",
     "training": "embedfit.engine.loop.accumulated",

@@ -5,95 +5,40 @@ The only place where engine, evaluation and doctor meet; the command line and th
 
 from __future__ import annotations
 
-__all__ = ["Rows", "Watcher", "gather", "train"]
+__all__ = ["Rows", "Watcher", "divide", "gather", "train"]
 
 import contextlib
 import platform
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 
 from embedfit import report
 from embedfit import run as runs
-from embedfit.data import read, split
 from embedfit.data.audit import Audit, audit
 from embedfit.data.identity import fingerprint
-from embedfit.data.split import held_out_size
-from embedfit.data.texts import read_texts
 from embedfit.doctor import diagnose
 from embedfit.engine.fit import Setup, check_resumable, fit, prepare
 from embedfit.engine.loop import Slack
-from embedfit.errors import DataError, RunError
+from embedfit.errors import RunError
 from embedfit.evaluate import Evaluation, main_metric
 from embedfit.evaluate import catalogue as catalogues
 from embedfit.evaluate.tasks import without_label_texts
+from embedfit.gathering import divide, gather
 from embedfit.judging import Rows, assist, judge, lighter, quick_keys, readings, standard_error, yardsticks
 from embedfit.pairs import Pairs
-from embedfit.recipe import Recipe, to_toml
+from embedfit.recipe import Recipe, patch, to_toml
 from embedfit.run import Run
 from embedfit.team import Team, team_of_this_process
 from embedfit.towers import TwoTower, save
 from embedfit.watching import Silent, Watch, Watcher
-
-
-def gather(recipe: Recipe, *, train: Pairs | None = None, dev: Pairs | None = None) -> Rows:
-    """Read the rows a recipe names.
-
-    Args:
-        recipe: the settings.
-        train: training rows at hand; none: those of `data.files`.
-        dev: held-out rows at hand; none: those of `data.dev_files`, or a part of the training rows.
-
-    Raises:
-        DataError: they cannot be read or divided.
-    """
-    data = recipe.data
-    if train is None and not data.files:
-        raise DataError("the recipe names no data", hint='data.files = ["faq.csv"]')
-    outside = tuple(text for file in data.out_of_scope for text in read_texts(file, encoding=data.encoding))
-    rows = read_files(recipe, data.files) if train is None else train
-    if dev is None and data.dev_files:
-        dev = read_files(recipe, data.dev_files)
-    if dev is not None:
-        return Rows(train=rows, dev=dev, out_of_scope=outside)
-    return replace(divide(rows, data.dev, seed=recipe.optim.seed), out_of_scope=outside)
-
-
-def read_files(recipe: Recipe, files: Sequence[str]) -> Pairs:
-    """Rows of some files, as the recipe wants them read."""
-    data = recipe.data
-    source: Any = files[0] if len(files) == 1 else list(files)
-    return read(source, kind=data.kind, columns=data.columns, on_bad_rows=data.on_bad_rows, encoding=data.encoding)
-
-
-def divide(pairs: Pairs, dev: float | Literal["auto"], *, seed: int) -> Rows:
-    """Hold rows out; where the rows do not allow it, train on all of them and say so.
-
-    Raises:
-        DataError: as many rows are to be held out as there are, or more, or not a whole number of them.
-    """
-    dev = held_out_size(len(pairs)) if dev == "auto" else dev
-    if dev == 0:
-        return Rows(train=pairs, dev=None, note="nothing is held out, as asked")
-    if dev >= 1 and (dev != int(dev) or dev >= len(pairs)):
-        raise DataError(
-            f"data.dev is {dev:g}, and there are {len(pairs):,} rows",
-            hint="a share below 1, or a whole number of rows below their number",
-        )
-    try:
-        train, held_out = split(pairs, dev=dev if dev < 1 else int(dev), seed=seed)
-    except DataError as error:
-        return Rows(train=pairs, dev=None, note=error.message)
-    if len(train) < 2:
-        return Rows(train=pairs, dev=None, note=f"{len(pairs)} rows are too few to hold any out")
-    return Rows(train=train, dev=held_out)
 
 
 def train(
@@ -124,14 +69,19 @@ def train(
     """
     team = team_of_this_process()
     rows = replace(rows, train=without_label_texts(rows.train), dev=rows.dev and without_label_texts(rows.dev))
+    if rows.shards is not None:  # a run that goes on, on whatever machine, reads as it began
+        recipe = patch(recipe, {"data.stream": True})
     if not team.leads:
         return _follow(rows, recipe, folder, team, towers=towers, resume=resume)
     watcher = watcher or Silent()
     began = time.perf_counter()
     open_folder(folder, resume=resume)
-    setup = prepare(rows.train, recipe, towers)
+    setup = prepare(rows.train, recipe, towers, rows.shards)
     seen = audited(rows, setup)
-    for line in [*worth_saying(seen), *([f"no held-out metric: {rows.note}"] if rows.note else [])]:
+    notes = [f"no held-out metric: {rows.note}"] if rows.note else []
+    if rows.shards is not None:
+        notes.append(f"{len(rows.shards):,} rows are read while training; the audit is of {len(rows.train):,} of them")
+    for line in [*worth_saying(seen), *notes]:
         watcher.say(line)
     metric = main_metric(rows.train.kind)
     light, slack = _light(rows, recipe)
@@ -159,13 +109,14 @@ def train(
         **known.facts,
         **fitted.facts,
         "data.held_out": rows.note or f"{len(rows.dev or ()):,} rows",
+        **({} if rows.shards is None else {"data.streamed": len(rows.shards)}),
         "data.findings": [finding.to_dict() for finding in seen.findings],
         "job.seconds": round(time.perf_counter() - began, 2),
     }
     save(
         model, folder / "model", extra={"metric": metric, "evaluation": _plain(evaluation.values) if evaluation else {}}
     )
-    if catalogue is not None:
+    if catalogue is not None and rows.shards is None:  # else it has the documents of the sample alone
         catalogues.save(catalogue, folder / "catalogue")
     run = write(folder, facts, evaluation, rows.train)
     # what is needed to go on is not needed any more; it is several times as large as the model
@@ -183,7 +134,7 @@ def _follow(
     rows: Rows, recipe: Recipe, folder: Path, team: Team, *, towers: TwoTower | None, resume: bool
 ) -> tuple[Run, TwoTower]:
     """What a process does that does not lead: it trains and embeds along; the first measures, writes and speaks."""
-    setup = prepare(rows.train, recipe, towers)
+    setup = prepare(rows.train, recipe, towers, rows.shards)
     light, slack = _light(rows, recipe)
 
     def help_measuring(model: TwoTower) -> Mapping[str, float]:

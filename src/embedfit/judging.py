@@ -25,6 +25,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float
 
+from embedfit.data.shards import Shards
 from embedfit.evaluate import Evaluation, evaluate, evaluate_bare, main_metric
 from embedfit.evaluate import catalogue as catalogues
 from embedfit.evaluate import lexical as lexicals
@@ -57,12 +58,14 @@ class Rows:
         dev: held-out rows; None where nothing could be held out.
         out_of_scope: texts without an answer, to choose the threshold with and to see how many of them are refused.
         note: why nothing is held out.
+        shards: what the training rows are a sample of, where they are read in parts.
     """
 
     train: Pairs
     dev: Pairs | None
     out_of_scope: tuple[str, ...] = ()
     note: str = ""
+    shards: Shards | None = None
 
 
 def encoders(model: TwoTower, team: Team = ALONE) -> tuple[Encode, Encode]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -8,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embedfit.data.shards import Shards, open_shards, slice_of, texts_of
+from embedfit.data.shard_rows import sample_of, slice_of, texts_of
+from embedfit.data.shards import Shards, open_shards, too_large
 from embedfit.errors import DataError
 from embedfit.team import Team
 
@@ -32,8 +34,9 @@ def queries(shards: Shards, step: int, processes: int = 1, **more: int) -> list[
     part = slice_of(shards, step, **{"batch_size": 32, "seed": 0, **more}, processes=processes)
     out = [""] * len(part.row)
     for rank in range(processes):
-        own, positives = texts_of(shards, part, Team(rank=rank, size=processes))
+        own, positives, taken = texts_of(shards, part, Team(rank=rank, size=processes))
         assert [q.replace("query", "document") for q in own] == positives
+        assert all(taken)
         for place, text in zip(np.flatnonzero(part.owner == rank).tolist(), own, strict=True):
             out[place] = text
     return out
@@ -91,3 +94,34 @@ def test_what_cannot_be_streamed_is_an_error(tmp_path):
     (tmp_path / "d.parquet").write_bytes(b"PAR1 no")
     with pytest.raises(DataError, match=r"d\.parquet cannot be read as Parquet"):
         open_shards(tmp_path / "d.parquet")
+
+
+def test_a_sample_is_of_many_row_groups_and_the_same_for_one_seed(folder):
+    shards = open_shards(folder)
+    few, again, other = (sample_of(shards, seed=seed, rows=36) for seed in (0, 0, 1))
+    assert few.table.equals(again.table)
+    assert not few.table.equals(other.table)
+    assert 36 <= len(few) <= 36 + len(shards.groups)
+    assert few.table["query"].n_unique() == len(few)
+    numbers = few.table["query"].str.strip_prefix("query ").cast(pl.Int64)
+    assert (numbers // 20).n_unique() >= len(shards.groups) - 3
+    assert few.table["positive"].to_list() == [f"document {i}" for i in numbers]
+    assert len(sample_of(shards, seed=0)) == 230
+    assert not shards.held
+
+
+def test_columns_beside_the_pair_are_named_as_not_read(tmp_path):
+    table = {"query": ["a", "b"], "positive": ["x", "y"], "negative_1": ["y", "x"], "page": ["1", "2"]}
+    pl.DataFrame(table).write_parquet(tmp_path / "p.parquet")
+    binding = sample_of(open_shards(tmp_path), seed=0).binding
+    assert dict(binding) == {"query": "query", "positive": "positive"}
+    assert set(binding.unused) == {"page", "negative_1"}
+    assert binding.notes == ("of shards, queries and positives are read: not negative_1",)
+
+
+def test_only_parquet_that_half_of_the_memory_would_not_hold_is_too_large(folder, tmp_path, monkeypatch):
+    (tmp_path / "a.csv").write_text("query,positive\na,b\n")
+    assert not any(map(too_large, (folder, tmp_path / "a.csv", "owner/name", "nowhere.parquet")))
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(total=200_000))
+    assert too_large(folder)
+    assert not too_large(tmp_path / "a.csv")

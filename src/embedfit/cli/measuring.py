@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from embedfit import job
 from embedfit.api import measure
 from embedfit.cli.sources import Opened, read_rows
 from embedfit.cli.terminal import say
 from embedfit.errors import DataError
 from embedfit.evaluate import Comparison, Evaluation, compare, is_binary
+from embedfit.gathering import gather, training_rows
 from embedfit.pairs import Pairs
 from embedfit.team import ALONE, Team
 
@@ -103,7 +103,7 @@ def known_rows(models: Sequence[Opened], pairs: Pairs) -> Pairs | None:
         say("the rows of this run were given in memory: name them with --known, or only documents of these rows count")
         return None
     try:
-        known = job.read_files(recipe, recipe.data.files)
+        known, _ = training_rows(recipe)
     except DataError as error:
         say(f"its documents are no candidates, the rows of the run cannot be read: {error.message}", style="yellow")
         return None
@@ -121,7 +121,7 @@ def held_out_pairs(models: Sequence[Opened], pairs: Pairs) -> Pairs | None:
         if not recipe.data.files:
             continue
         try:
-            dev = job.gather(recipe).dev
+            dev = gather(recipe).dev
         except DataError as error:
             say(f"no threshold, the held-out rows of the run cannot be read: {error.message}", style="yellow")
             continue

@@ -1,39 +1,28 @@
-"""Pairs in Parquet files larger than memory, read by several processes, in an order that can be taken up again.
-
-Which rows a step has follows from (seed, step) and the sizes of the row groups alone, not from the number of processes:
-
-- In each epoch the row groups of all files are shuffled, and cut into windows of about so many rows.
-- The rows of a window are shuffled. Steps take rows from one window after the other, in equal parts.
-
-A process reads the row groups that are its own, and holds those of the windows that a step touches. So rows meet only
-rows of their own window: files whose rows are sorted should be written with small row groups, or shuffled first.
-
-Axes: n rows of a step, m rows of this process.
-"""
+"""Pairs in Parquet files larger than memory: what is known of them before any row is read."""
 
 from __future__ import annotations
 
-__all__ = ["Shards", "Slice", "open_shards", "slice_of", "texts_of"]
+__all__ = ["Shards", "open_shards", "too_large"]
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
-from jaxtyping import Int
 
-from embedfit.data.batches import generator, steps_per_epoch
 from embedfit.data.bind import bind
+from embedfit.data.binding import Binding
 from embedfit.data.paths import find_files, format_of
 from embedfit.errors import DataError
-from embedfit.team import ALONE, Team
 
 WINDOW = 1 << 18
 """Rows of a window, give or take a row group."""
+BYTES_A_ROW = 600
+"""What a row takes in memory beside its characters: two strings, their numbers, their tokens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -44,30 +33,69 @@ class Shards:
         files: the files.
         groups: file and number of each row group.
         sizes: rows of each row group.
-        columns: names of the two columns, query and positive.
+        binding: which column is the query, which the positive.
+        on_bad_rows: skip: rows without a text are left out of their steps.
         window: rows that are shuffled among each other.
+        held_out: normalised queries that are never trained on.
         held: texts of the row groups that are in memory now.
     """
 
     files: tuple[Path, ...]
     groups: tuple[tuple[int, int], ...]
     sizes: tuple[int, ...]
-    columns: tuple[str, str]
+    binding: Binding
+    on_bad_rows: Literal["error", "skip"] = "error"
     window: int = WINDOW
+    held_out: frozenset[str] = frozenset()
     held: dict[int, pa.Table] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return sum(self.sizes)
 
+    @property
+    def columns(self) -> tuple[str, str]:
+        """Names of the two columns that are read, query and positive."""
+        return self.binding["query"], self.binding["positive"]
+
+    def named(self, row: int) -> str:
+        """Where a row is, counted over all files."""
+        ends = np.cumsum(self.sizes)
+        group = int(np.searchsorted(ends, row, side="right"))
+        return self.place(group, row - int(ends[group]) + self.sizes[group])
+
+    def place(self, group: int, row: int) -> str:
+        """Where a row of a row group is."""
+        file, number = self.groups[group]
+        return f"{self.files[file]}: row {row + 1} of row group {number + 1}"
+
+
+def too_large(source: str | Path | Sequence[str | Path]) -> bool:
+    """Whether this is Parquet whose rows, read whole, would take more than half of the memory of this machine."""
+    try:
+        files = find_files(source)
+    except DataError:  # no file: a name on the hub, or what reading will complain of
+        return False
+    if format_of(files[0]) != "parquet":
+        return False
+    opened = [_metadata(file) for file in files]
+    groups = [metadata.row_group(g) for metadata in opened for g in range(metadata.num_row_groups)]
+    wanted = sum(group.total_byte_size + BYTES_A_ROW * group.num_rows for group in groups)
+    return wanted > psutil.virtual_memory().total / 2
+
 
 def open_shards(
-    source: str | Path | Sequence[str | Path], *, columns: Mapping[str, str] | None = None, window: int = WINDOW
+    source: str | Path | Sequence[str | Path],
+    *,
+    columns: Mapping[str, str] | None = None,
+    on_bad_rows: Literal["error", "skip"] = "error",
+    window: int = WINDOW,
 ) -> Shards:
     """Shards of a file, a folder, a glob or a list of those.
 
     Args:
         source: Parquet files of pairs.
         columns: which column plays a role (`query`, `positive`) where its name does not say it.
+        on_bad_rows: skip: rows without a text are left out of their steps; else the first of them ends the run.
         window: rows that are shuffled among each other; a process holds its part of them in memory.
 
     Raises:
@@ -77,7 +105,7 @@ def open_shards(
     if format_of(files[0]) != "parquet":
         raise DataError(
             f"{files[0]} is read whole; only Parquet can be read in parts",
-            hint="write Parquet, for example with polars' scan_csv(...).sink_parquet(...)",
+            hint="write Parquet, for example with polars' scan_csv(...).sink_parquet(...), or set data.stream = false",
         )
     opened = [_metadata(file) for file in files]
     names = opened[0].schema.to_arrow_schema().names
@@ -85,6 +113,7 @@ def open_shards(
         if set(metadata.schema.to_arrow_schema().names) != set(names):
             raise DataError(f"{file} has other columns than {files[0]}", hint="give all files the same columns")
     _, binding = bind(names, kind="pairs", roles=columns or {}, numeric=lambda column: False, name=str(source))
+    binding = _two_columns(binding)
     groups = [(i, g) for i, metadata in enumerate(opened) for g in range(metadata.num_row_groups)]
     sizes = [opened[i].row_group(g).num_rows for i, g in groups]
     if sum(sizes) < 2:
@@ -93,9 +122,17 @@ def open_shards(
         files=tuple(files),
         groups=tuple(groups),
         sizes=tuple(sizes),
-        columns=(str(binding["query"]), str(binding["positive"])),
+        binding=binding,
+        on_bad_rows=on_bad_rows,
         window=window,
     )
+
+
+def _two_columns(binding: Binding) -> Binding:
+    """Query and positive, and a note on what else the rows have."""
+    rest = [column for role, column in binding.items() if role not in ("query", "positive")]
+    kept = Binding({role: binding[role] for role in ("query", "positive")}, (*binding.unused, *rest), binding.notes)
+    return kept.with_notes(f"of shards, queries and positives are read: not {', '.join(rest)}") if rest else kept
 
 
 def _metadata(file: Path) -> pq.FileMetaData:
@@ -103,114 +140,3 @@ def _metadata(file: Path) -> pq.FileMetaData:
         return pq.read_metadata(file)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{file} cannot be read as Parquet: {error}", hint="is it cut off?") from None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Slice:
-    """The rows of a step.
-
-    Attributes:
-        group: row group of each row.
-        row: its number in there.
-        owner: process that reads it.
-        window: row groups that this step may take rows from.
-    """
-
-    group: Int[np.ndarray, " n"]
-    row: Int[np.ndarray, " n"]
-    owner: Int[np.ndarray, " n"]
-    window: tuple[int, ...]
-
-    def counts(self, processes: int) -> list[int]:
-        """Rows that each process reads."""
-        return np.bincount(self.owner, minlength=processes).tolist()
-
-
-def slice_of(shards: Shards, step: int, *, batch_size: int, seed: int, processes: int = 1) -> Slice:
-    """The rows of a step, counted from 0 over the whole run.
-
-    Args:
-        shards: where they are.
-        step: counted from 0.
-        batch_size: rows of a step, give or take one.
-        seed: of the order.
-        processes: that read; decides who reads a row and nothing else.
-    """
-    steps = steps_per_epoch(len(shards), batch_size)
-    epoch, place = divmod(step, steps)
-    start, stop = (len(shards) * p // steps for p in (place, place + 1))
-    found, taken = [], []
-    for number, (first, groups) in enumerate(_windows(shards.sizes, shards.window, seed, epoch)):
-        sizes = [shards.sizes[g] for g in groups]
-        a, b = max(start, first), min(stop, first + sum(sizes))
-        if a >= b:
-            continue
-        taken += groups
-        at = _shuffled(sum(sizes), seed, epoch, number)[a - first : b - first]
-        ends = np.cumsum(sizes)
-        which = np.searchsorted(ends, at, side="right")
-        found.append((np.array(groups)[which], at - (ends - sizes)[which]))
-    group, row = (np.concatenate([f[i] for f in found]) for i in (0, 1))
-    return Slice(group=group, row=row, owner=group % processes, window=tuple(taken))
-
-
-@lru_cache(maxsize=4)
-def _windows(sizes: tuple[int, ...], window: int, seed: int, epoch: int) -> list[tuple[int, list[int]]]:
-    """First row and row groups of each window of an epoch."""
-    order = torch.randperm(len(sizes), generator=generator(seed, epoch, 2)).tolist()
-    out: list[tuple[int, list[int]]] = []
-    first, rows, groups = 0, 0, list[int]()
-    for g in order:
-        groups.append(g)
-        rows += sizes[g]
-        if rows >= window:
-            out.append((first, groups))
-            first, rows, groups = first + rows, 0, []
-    return [*out, (first, groups)] if groups else out
-
-
-@lru_cache(maxsize=4)
-def _shuffled(rows: int, seed: int, epoch: int, window: int) -> Int[np.ndarray, " rows"]:
-    return torch.randperm(rows, generator=generator(seed, epoch, 3 + window)).numpy()
-
-
-def texts_of(shards: Shards, part: Slice, team: Team = ALONE) -> tuple[list[str], list[str]]:
-    """Queries and positives of the rows of a step that this process reads, in the order of the step.
-
-    Row groups stay in memory while steps take rows from their window.
-
-    Raises:
-        DataError: a file cannot be read, or a text is missing.
-    """
-    mine = part.owner == team.rank
-    group, row = part.group[mine], part.row[mine]
-    for g in [g for g in shards.held if g not in part.window]:
-        del shards.held[g]
-    sides: tuple[list[str], list[str]] = ([""] * len(group), [""] * len(group))
-    for g in np.unique(group).tolist():
-        if g not in shards.held:
-            shards.held[g] = _read(shards, g)
-        places = np.flatnonzero(group == g)
-        rows = shards.held[g].take(pa.array(row[places]))
-        for side, name in zip(sides, shards.columns, strict=True):
-            for place, text in zip(places.tolist(), rows[name].to_pylist(), strict=True):
-                side[place] = _sound(text, shards, g, int(row[place]), name)
-    return sides
-
-
-def _read(shards: Shards, group: int) -> pa.Table:
-    file, number = shards.groups[group]
-    try:
-        return pq.ParquetFile(shards.files[file]).read_row_group(number, columns=list(shards.columns))
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{shards.files[file]} cannot be read: {error}", hint="is it cut off?") from None
-
-
-def _sound(text: object, shards: Shards, group: int, row: int, column: str) -> str:
-    if isinstance(text, str) and text.strip():
-        return text
-    file, number = shards.groups[group]
-    raise DataError(
-        f"{shards.files[file]}: row {row + 1} of row group {number + 1} has no text in the column '{column}'",
-        hint="leave such rows out when the files are written: they cannot be named and skipped in mid-run",
-    )

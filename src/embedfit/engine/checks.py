@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["check_loss", "check_rates", "check_towers", "nested"]
+__all__ = ["check_loss", "check_rates", "check_stream", "check_towers", "nested"]
 
 from embedfit.data.examples import Examples
 from embedfit.engine.objective import OBJECTIVES
@@ -67,6 +67,28 @@ def check_rates(recipe: Recipe, towers: TwoTower) -> None:
         raise RecipeError(
             "optim.rates has a rate for the document tower, and one tower embeds queries and documents",
             hint="set the rate of 'query', or model.shared = false",
+        )
+
+
+def check_stream(recipe: Recipe) -> None:
+    """Refuse what needs all rows at hand, where they are read in parts.
+
+    Raises:
+        RecipeError: see above.
+    """
+    negatives, loss = recipe.negatives, recipe.loss
+    asked = {
+        f'negatives.kind = "{negatives.kind}"': negatives.kind != "in_batch",
+        'negatives.meet = "own"': negatives.meet == "own",
+        "negatives.teacher": bool(negatives.teacher),
+        'loss.kind = "logq"': loss.kind == "logq",
+        'loss.views = "dropout"': loss.views == "dropout",
+    }
+    refused = [name for name, there in asked.items() if there]
+    if refused:
+        raise RecipeError(
+            f"{', '.join(refused)}: needs all rows at hand, and these are read in parts",
+            hint="set data.stream = false if memory holds them, or raise optim.batch_size for more negatives",
         )
 
 

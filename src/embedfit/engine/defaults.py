@@ -162,7 +162,9 @@ def temperature_for(candidates: int) -> float:
     return 1 / (2 * math.log(99 * max(1, candidates - 1)))
 
 
-def choose(recipe: Recipe, data: Examples, kind: Kind, family: Family, *, steps: int | None = None) -> Chosen:
+def choose(
+    recipe: Recipe, data: Examples, kind: Kind, family: Family, *, steps: int | None = None, count: int | None = None
+) -> Chosen:
     """Settle every "auto" that needs no test.
 
     Args:
@@ -171,20 +173,21 @@ def choose(recipe: Recipe, data: Examples, kind: Kind, family: Family, *, steps:
         kind: of the rows.
         family: of the towers.
         steps: of the run, where its stages have settled that.
+        count: rows that the examples are a sample of; a run then sees each once, unless it is told otherwise.
 
     Raises:
         RecipeError: a setting was given that the loss does not have.
     """
     optim = recipe.optim
     loss = loss_for(kind, prototypes=data.catalogue) if recipe.loss.kind == "auto" else recipe.loss.kind
-    count = len(data)
+    sampled, count = count is not None, count or len(data)
     batch_size = family.batch_size[kind] if optim.batch_size == "auto" else optim.batch_size
     batch_size = max(2, min(batch_size, count))
     per_epoch = max(1, round(steps_per_epoch(count, batch_size) / optim.accumulate))
     in_step = batch_size * optim.accumulate
     if steps is None and optim.length == "auto":
         wanted = min(family.epochs[kind] * per_epoch, family.most_examples / in_step)
-        steps = max(round(wanted), family.least_steps)
+        steps = per_epoch if sampled else max(round(wanted), family.least_steps)
     elif steps is None:
         steps = Duration.steps(optim.length, steps_per_epoch=per_epoch, batch_size=in_step)
 
@@ -193,7 +196,7 @@ def choose(recipe: Recipe, data: Examples, kind: Kind, family: Family, *, steps:
             return max(1, round(steps * share))
         return max(1, Duration.steps(text, steps_per_epoch=per_epoch, batch_size=in_step, total=steps))
 
-    documents = len(data.document_texts)
+    documents = count if sampled else len(data.document_texts)
     every = data.catalogue and recipe.negatives.kind == "in_batch"
     candidates = documents if every else max(2, min(documents, met(recipe, data, batch_size)))
     settled = asked(

@@ -14,13 +14,12 @@ from typing import Any
 
 import torch
 
-from embedfit.data.examples import Examples
 from embedfit.engine import checkpoint
 from embedfit.engine.checkpoint import Checkpoint
 from embedfit.engine.device import interruptible, threaded
 from embedfit.engine.journal import Journal
 from embedfit.engine.loop import Observer, Readings, Slack, train
-from embedfit.engine.plan import Plan
+from embedfit.engine.plan import Material, Plan
 from embedfit.engine.planning import plan_for
 from embedfit.engine.rate import learning_rate_test
 from embedfit.engine.read import read_step
@@ -105,7 +104,7 @@ def fit(
         try:
             best, ended = train(setup.objective, setup.material, setup.groups, plan, observer, start)
         except NonFiniteLossError as error:
-            raise _with_texts(error, setup.material.data) from None
+            raise _with_texts(error, setup.material) from None
         finally:
             book.flush()
     settled = {
@@ -237,7 +236,10 @@ def fingerprint(setup: Setup) -> str:
         sha.update(json.dumps(texts, ensure_ascii=False).encode("utf-8", "surrogatepass"))
     for tensor in (data.query, data.positive, data.negatives, data.group, data.weight, data.target):
         sha.update(b"none" if tensor is None else tensor.numpy().tobytes())
-    settings = setup.recipe.model_dump(mode="json", exclude={"run"})
+    if setup.material.stream is not None:
+        sha.update(repr(setup.material.stream.shards.sizes).encode())
+    # the rows themselves are looked at; of shards, no row that was trained on would have been skipped
+    settings = setup.recipe.model_dump(mode="json", exclude={"run": True, "data": {"on_bad_rows"}})
     shapes = {name: list(value.shape) for name, value in setup.objective.model.state_dict().items()}
     sha.update(json.dumps([settings, shapes], sort_keys=True).encode())
     return sha.hexdigest()[:32]
@@ -268,7 +270,11 @@ def _rated(setup: Setup) -> tuple[Plan, dict[str, Any]]:
 TRIAL_STEPS = 60  # of the learning-rate test: long enough for the schedule, short enough to be repeated
 
 
-def _with_texts(error: NonFiniteLossError, data: Examples) -> NonFiniteLossError:
-    """The same error with the first texts of the batch, which is what a user can look at."""
+def _with_texts(error: NonFiniteLossError, material: Material) -> NonFiniteLossError:
+    """The same error with the first texts of the batch, or their places, which is what a user can look at."""
+    if material.stream is not None:
+        where = "; ".join(material.stream.shards.named(row) for row in error.rows[:3])
+        return NonFiniteLossError(f"{error.message}: {where}", rows=error.rows, hint=error.hint)
+    data = material.data
     texts = [data.query_texts[int(data.query[row])][:80] for row in error.rows[:3]]
     return NonFiniteLossError(f"{error.message}; texts: {texts}", rows=error.rows, hint=error.hint)

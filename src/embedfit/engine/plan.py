@@ -13,6 +13,7 @@ from embedfit.data.batches import Addition, batch, generator, rows_of
 from embedfit.data.examples import Examples
 from embedfit.engine.bring import embeddings_of
 from embedfit.engine.curriculum import Stage
+from embedfit.engine.stream import Stream
 from embedfit.negatives import Negatives
 from embedfit.optim import Group, Kind, Optimiser, Schedule, factor
 from embedfit.towers import TwoTower
@@ -91,6 +92,7 @@ class Material:
         negatives: what is added to the documents of a batch.
         alone: each query is compared only with the documents brought for it.
         device: where batches go.
+        stream: where the batches of the run come from, if the examples are a sample of what is there.
     """
 
     data: Examples
@@ -99,6 +101,7 @@ class Material:
     negatives: Negatives
     alone: bool = False
     device: torch.device = torch.device("cpu")  # noqa: RUF009 (frozen)
+    stream: Stream | None = None
 
     def embeddings(self, model: TwoTower) -> tuple[Tensor, Tensor]:
         """Embeddings of all query and document texts by a model as it is."""
@@ -112,8 +115,12 @@ class Material:
     def batch_of(self, number: int, plan: Plan, stage: Stage | None = None) -> Batch:
         """A batch by its number in the run."""
         stage = stage or plan.stage(number // plan.accumulate)
+        place = number - stage.start * plan.accumulate
+        if self.stream is not None:
+            made = self.stream.batch(place, batch_size=stage.batch_size, seed=plan.seed, first=stage.order)
+            return made if self.device.type == "cpu" else made.to(self.device)
         rows = rows_of(
-            number - stage.start * plan.accumulate,
+            place,
             len(self.data),
             batch_size=stage.batch_size,
             seed=plan.seed,

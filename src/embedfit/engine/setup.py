@@ -11,9 +11,10 @@ from typing import Any
 import torch
 
 from embedfit.data.examples import Examples, examples
+from embedfit.data.shards import Shards
 from embedfit.engine.bring import guide_for, negatives_for
 from embedfit.engine.build import Built, built, family_of_tower
-from embedfit.engine.checks import check_loss, check_rates, check_towers, nested
+from embedfit.engine.checks import check_loss, check_rates, check_stream, check_towers, nested
 from embedfit.engine.curriculum import Stage, staged
 from embedfit.engine.defaults import FAMILIES, Chosen, choose, family_of, kind_for
 from embedfit.engine.device import device_for, memory_for, precision_for, threads_for
@@ -21,6 +22,7 @@ from embedfit.engine.levels import loss_facts
 from embedfit.engine.objective import make_loss, penalties
 from embedfit.engine.plan import Material
 from embedfit.engine.step import Objective
+from embedfit.engine.stream import Stream
 from embedfit.engine.views import twice
 from embedfit.optim import Group, groups
 from embedfit.pairs import Kind, Pairs
@@ -53,13 +55,15 @@ class Setup:
     stages: tuple[Stage, ...] = ()
 
 
-def prepare(train_pairs: Pairs, recipe: Recipe, towers: TwoTower | None = None) -> Setup:
+def prepare(train_pairs: Pairs, recipe: Recipe, towers: TwoTower | None = None, shards: Shards | None = None) -> Setup:
     """Build towers, objective and examples.
 
     Args:
-        train_pairs: the training rows.
+        train_pairs: the training rows, or a sample of them.
         recipe: the settings.
         towers: train these instead of building what the recipe says.
+        shards: what the rows are a sample of; trained on in their place. Towers, learning rate and all that is "auto"
+            follow from the sample, the length of the run from all rows.
 
     Raises:
         DataError: nothing to learn from.
@@ -69,7 +73,10 @@ def prepare(train_pairs: Pairs, recipe: Recipe, towers: TwoTower | None = None) 
     data, rows = _examples(train_pairs, recipe)
     kind = "given" if towers is not None else kind_for(recipe.model.kind)
     family_name = family_of(kind) if towers is None else family_of_tower(towers.query)
-    chosen = choose(recipe, data, rows, FAMILIES[family_name])
+    if shards is not None:
+        check_stream(recipe)
+    count = None if shards is None else len(shards)
+    chosen = choose(recipe, data, rows, FAMILIES[family_name], count=count)
     check_loss(chosen.loss, recipe, data)
     check_towers(recipe, towers, data)
     threads, device, precision = _machine(recipe, family_name)
@@ -79,9 +86,9 @@ def prepare(train_pairs: Pairs, recipe: Recipe, towers: TwoTower | None = None) 
     # a document that only its own query meets has no second direction
     symmetric = not data.catalogue and recipe.negatives.meet == "batch"
     loss = make_loss(chosen.asked, towers.query, symmetric=symmetric).to(device)
-    stages = _stages(recipe, data, rows, chosen, towers.query, symmetric=symmetric)
+    stages = _stages(recipe, data, rows, chosen, towers.query, symmetric=symmetric, count=count or len(data))
     if stages[-1].until != chosen.steps:
-        chosen = choose(recipe, data, rows, FAMILIES[family_name], steps=stages[-1].until)
+        chosen = choose(recipe, data, rows, FAMILIES[family_name], steps=stages[-1].until, count=count)
     known = None if data.target is not None else Known(*_known(data))
     negatives = negatives_for(
         recipe, data, known, batch_size=chosen.batch_size, steps_per_epoch=chosen.steps_per_epoch, team=team
@@ -90,7 +97,7 @@ def prepare(train_pairs: Pairs, recipe: Recipe, towers: TwoTower | None = None) 
     objective = Objective(
         model=towers,
         loss=loss,
-        known=known and known.to(device),
+        known=(known and known.to(device)) if shards is None else "batch",
         guide=guide and guide.to(device),
         penalties=penalties(recipe.loss),
         nested=nested(recipe, towers),
@@ -106,6 +113,7 @@ def prepare(train_pairs: Pairs, recipe: Recipe, towers: TwoTower | None = None) 
         negatives=negatives,
         alone=recipe.negatives.meet == "own",
         device=device,
+        stream=None if shards is None else Stream(shards=shards, model=towers, team=team),
     )
     return Setup(
         recipe=recipe,
@@ -169,7 +177,7 @@ def against_prototypes(section: LossSection) -> bool:
 
 
 def _stages(
-    recipe: Recipe, data: Examples, kind: Kind, chosen: Chosen, tower: Tower, *, symmetric: bool
+    recipe: Recipe, data: Examples, kind: Kind, chosen: Chosen, tower: Tower, *, symmetric: bool, count: int
 ) -> tuple[Stage, ...]:
     """The stages of the run, with the losses they ask for."""
 
@@ -186,7 +194,7 @@ def _stages(
         steps=chosen.steps,
         batch_size=chosen.batch_size,
         accumulate=recipe.optim.accumulate,
-        examples=len(data),
+        examples=count,
         loss_of=loss_of,
     )
 

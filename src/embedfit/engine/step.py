@@ -6,6 +6,7 @@ __all__ = ["Objective", "Step", "loss_of", "train_step"]
 
 import math
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -32,7 +33,8 @@ class Objective:
     Attributes:
         model: the towers.
         loss: scores, or the embeddings of each pair, to one number per query.
-        known: pairs known to belong together beyond the batch, never used as negatives.
+        known: pairs known to belong together beyond the batch, never used as negatives; "batch": those of the batch
+            itself, where a vector of all pairs is what one has to do without.
         guide: another model that is asked which documents may belong to a query after all.
         penalties: what is asked of embeddings and weights beside the loss.
         nested: prefixes of the embeddings that have a loss of their own, besides the whole; the mean counts.
@@ -43,7 +45,7 @@ class Objective:
 
     model: TwoTower
     loss: Loss | PairLoss
-    known: Known | None = None
+    known: Known | Literal["batch"] | None = None
     guide: Guide | None = None
     penalties: Penalties = Penalties()  # noqa: RUF009 (frozen)
     nested: tuple[int, ...] = ()
@@ -156,7 +158,7 @@ def _divided(objective: Objective, batch: Batch, seed: tuple[int, int] | None) -
     pairing = Pairing(
         positive=batch.positive,
         weight=batch.weight,
-        doubtful=None if batch.target is not None else Doubtful.of(batch, objective.known, objective.guide),
+        doubtful=None if batch.target is not None else Doubtful.of(batch, _known(objective, batch), objective.guide),
         target=batch.target,
         log_q=batch.candidate_log_q,
         own=batch.own,
@@ -185,6 +187,12 @@ def _divided(objective: Objective, batch: Batch, seed: tuple[int, int] | None) -
         kept={},
     )
     return batch, query, document, pairing
+
+
+def _known(objective: Objective, batch: Batch) -> Known | None:
+    if objective.known == "batch":
+        return Known(batch.query_id, batch.document_id[batch.positive])
+    return objective.known
 
 
 def _check_finite(

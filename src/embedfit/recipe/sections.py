@@ -42,6 +42,9 @@ class DataSection(Section):
     )
     columns: dict[str, str] = Field({}, description="role = column, where names alone do not say it")
     encoding: str = Field("utf-8", description="of text files")
+    stream: bool | Auto = Field(
+        "auto", description="Parquet pairs are read while training; auto: where half the memory would not hold them"
+    )
     dev: Annotated[float, Field(ge=0)] | Auto = Field(
         "auto", description="rows held out: a share below 1, or a number; auto: a tenth, of many 500 or 1 %"
     )
