@@ -24,11 +24,11 @@ CODES: dict[str, frozenset[str]] = {
         "id collisions": "DAT009",
         "wrong vocabulary": "",
         # candidates
-        "one candidate": "NEG003 LOS002",
-        "no gather": "NEG003",
+        "one candidate": "NEG003 NEG005 LOS002",
+        "no gather": "NEG003 NEG005",
         "stale queue": "OPT005",
         "false negatives": "NEG001 NEG002",
-        "easy negatives": "",
+        "easy negatives": "NEG005",
         "no negatives": "NEG003",
         # model
         "bottleneck": "MOD004 GEO001",
@@ -38,7 +38,7 @@ CODES: dict[str, frozenset[str]] = {
         "one direction": "GEO002 MOD003",
         "graph cut": "OPT005",
         "bad initial weights": "",
-        "weights not loaded": "",
+        "weights not loaded": "MOD010",
         "dead units": "",
         # loss
         "temperature too high": "LOS001",
@@ -47,9 +47,9 @@ CODES: dict[str, frozenset[str]] = {
         "reversed sign": "LOS004",
         "wrong target": "LOS006 PAI001",
         "unreachable margin": "LOS003 LOS010",
-        "hardest negatives": "LOS003",
+        "hardest negatives": "LOS003 NEG006",
         "learned scale": "LOS001",
-        "fighting terms": "",
+        "fighting terms": "LOS012",
         "popularity": "",
         # optimiser, schedule, regularisation
         "learning rate too low": "OPT007 OPT011",
@@ -67,7 +67,7 @@ CODES: dict[str, frozenset[str]] = {
         "mode": "MOD001 MOD008",
         "unreliable teacher": "PAI003 PAI004",
         "unreachable teacher": "",
-        "stale index": "EVA004",
+        "stale index": "EVA004 EVA007",
         "broken metric": "EVA004",
         "other scorer": "EVA004",
     }.items()

@@ -31,6 +31,27 @@ WELL: dict[str, Any] = {
     "trace.probabilities": False,
     "trace.unit_columns": 1.5,
     "trace.negatives": 1.0,
+    "trace.documents": 64,
+    **{
+        f"demand.{name}": value
+        for name, value in {
+            "ideal": 0.0,
+            "apart": 0.0,
+            "wrong": 20.0,
+            "collapsed": 4.16,
+            "real": 4.4,
+            "scale_free": True,
+            "row_free": True,
+            "own_pull": 1.0,
+            "own_only": 0.9,
+            "other_pull": 0.0,
+            "one_rival": 0.0,
+            "hardest": 0.0,
+            "constant": False,
+            "form": "softmax",
+            "trained_documents": True,
+        }.items()
+    },
     "parameters.forgotten": 0.0,
     "parameters.frozen": 0.0,
     "parameters.unmoved": 0.0,
@@ -60,6 +81,8 @@ WELL: dict[str, Any] = {
     "rows.distinct_documents": 2432,
     "inputs.constant": 0.0,
     "evaluation.apart": 0.0,
+    "evaluation.ignored": [],
+    "weights.lost": 0.0,
     "experiment.own_metric": True,
     "experiment.chance": 0.024,
     "experiment.start": 0.02,
@@ -102,13 +125,22 @@ ILL: dict[str, dict[str, Any]] = {
     "NEG002": cost("negatives"),
     "NEG003": {"trace.negatives": 0.0},
     "NEG004": cost("brought"),
-    "LOS004": {"trace.scale": -20.0},
+    "LOS004": {"demand.own_pull": 0.0, "demand.ideal": 28.0, "demand.wrong": 9.0},
     "LOS005": {"trace.probabilities": True},
     "LOS006": {"trace.own_target": 0.0},
     "LOS007": {"trace.own_masked": 1.0},
     "LOS008": {"trace.unit_rows": 0.125},
     "LOS009": {"trace.scale": 5000.0},
-    "LOS010": {"trace.kind": "hinge", "trace.margin": 5.0, "trace.active": 1.0},
+    "LOS010": {
+        "trace.kind": "hinge",
+        "demand.form": "hinge",
+        "demand.ideal": 0.63,
+        "demand.wrong": 1.0,
+        "demand.collapsed": 1.0,
+    },
+    "LOS012": {"demand.ideal": 98.0, "demand.wrong": 118.0},
+    "NEG005": {"demand.collapsed": 1.6},
+    "NEG006": {"demand.form": "hinge", "demand.one_rival": 1.0, "demand.hardest": 0.98, "demand.collapsed": 1.0},
     "LOS011": cost("loss"),
     "MOD001": {"mode.evaluating": 1.0},
     "MOD002": {"mode.batch_dependence": 0.2},
@@ -132,6 +164,8 @@ ILL: dict[str, dict[str, Any]] = {
     "NUM003": cost("precision"),
     "EVA004": {"experiment.reference": 0.02},
     "EVA005": {"evaluation.apart": 0.1},
+    "EVA007": {"evaluation.ignored": ["document"]},
+    "MOD010": {"weights.lost": 0.9},
 }
 
 ODD: dict[str, dict[str, Any]] = {
@@ -145,13 +179,16 @@ ODD: dict[str, dict[str, Any]] = {
     "NEG002": {"experiment.negatives.relative": 0.02},
     "NEG004": {},
     "NEG003": {"trace.negatives": 0.1},  # the hardest negative only
-    "LOS004": {"trace.scale": -1.0, "trace.similarity": "distance"},
+    "LOS004": {"demand.own_pull": 0.85},  # a second term pulls, too
+    "LOS012": {"demand.ideal": 4.3},
+    "NEG005": {"demand.collapsed": 2.7},  # processes of sixteen rows each
+    "NEG006": {"demand.form": "hinge", "demand.one_rival": 1.0, "demand.hardest": 0.02},  # one at random
     "LOS005": {},
     "LOS006": {"trace.own_target": 0.995},
     "LOS007": {},
     "LOS008": {"trace.unit_rows": 7.0, "trace.similarity": "dot"},  # not normalised at all, on purpose
     "LOS009": {"trace.scale": 100.0},
-    "LOS010": {"trace.kind": "hinge", "trace.margin": 0.5, "trace.active": 1.0},
+    "LOS010": {"trace.kind": "hinge", "demand.form": "hinge", "demand.ideal": 0.05, "demand.collapsed": 0.5},
     "LOS011": {"experiment.loss.relative": -0.09},
     "MOD001": {},
     "MOD002": {"mode.batch_dependence": 1e-6},
@@ -175,4 +212,6 @@ ODD: dict[str, dict[str, Any]] = {
     "NUM003": {},
     "EVA004": {"experiment.reference": 0.3},
     "EVA005": {"evaluation.apart": 0.001},
+    "EVA007": {},
+    "MOD010": {"weights.lost": 0.04},  # a head that was replaced
 }

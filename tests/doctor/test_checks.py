@@ -26,6 +26,7 @@ BELOW = {
     "PAI003",
     "NEG003",
     "LOS004",
+    "NEG005",
     "LOS006",
     "LOS008",
     "MOD004",
@@ -35,7 +36,7 @@ BELOW = {
     "EVA004",
     *KNOCK_INS,
 }
-SOMETIMES = {"LOS004", "LOS009", "LOS010", "EVA004"}  # on some kinds of loss or metric only
+SOMETIMES = {"LOS004", "LOS009", "LOS010", "NEG005", "EVA004"}  # on some kinds of loss or metric only
 TROUBLE = (Outcome.ISSUE, Outcome.WATCH)
 FACTS = {
     "DAT004",
@@ -60,6 +61,8 @@ FACTS = {
     "OPT012",
     "NUM002",
     "EVA004",
+    "EVA007",
+    "MOD010",
     "EVA006",
     "GEO003",
     "MOD005",

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["PARTS", "WATCHED", "Arm", "Trial", "train"]
+__all__ = ["PARTS", "TRUSTED", "WATCHED", "Arm", "Trial", "epoch", "step_loss", "substitutes", "train", "updater"]
 
 import contextlib
 import itertools
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from statistics import median
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from embedfit.doctor.clock import Stopwatch
 from embedfit.doctor.gauge import Gauge
 from embedfit.doctor.material import Material
 from embedfit.doctor.program import Program, Updates
@@ -24,12 +24,14 @@ from embedfit.doctor.reference import ReferenceOptimiser, reference_loss
 from embedfit.doctor.substitute import Substitutes
 from embedfit.probes.rows import table
 
-PARTS = ("loss", "optimiser", "trainable", "order", "regularisation", "precision", "mode", "graph")
+PARTS = ("loss", "optimiser", "trainable", "order", "regularisation", "precision", "mode", "graph", "weights")
 """What can be exchanged in anybody's program."""
 
 USUAL_RATE = 3e-3
 WATCHED = "the author's program"
 """Name of the arm that is measured on the way, too."""
+TRUSTED = "the reference"
+"""Name of the arm after which the author's metric is tried."""
 
 Change = Callable[[Program], None]
 
@@ -74,6 +76,7 @@ class Trial:
         rank: effective rank of the embeddings of the rows held back, at the end.
         step_seconds: median time of a step.
         noise: share of the rows held back that belong to no relation, see `Gauge.noise`.
+        ignored: sides whose towers the author's metric does not depend on, after the reference.
     """
 
     metric: float
@@ -88,43 +91,43 @@ class Trial:
     rank: float = float("nan")
     step_seconds: float = 0.0
     noise: float = float("nan")
+    ignored: tuple[str, ...] = ()
 
 
 def train(
-    program: Program, arm: Arm, material: Material, gauge: Gauge, *, steps: int, seed: int, deadline: float
+    program: Program, arm: Arm, gauge: Gauge, *, steps: int, seed: int, clock: Stopwatch, deadline: float
 ) -> Trial:
     """Train a fresh program for some steps, with the reference in place of all parts that are not the author's.
 
     Args:
         program: fresh from `build`.
         arm: which parts are whose.
-        material: the program's rows.
-        gauge: measures the held-out metric.
+        gauge: measures the held-out metric, and has the program's rows.
         steps: how many.
         seed: of the order and of what is random in a step.
-        deadline: `time.perf_counter` at which to stop.
+        clock: of the budget.
+        deadline: its seconds at which to stop.
     """
-    began = time.perf_counter()
+    began, material = clock.seconds, gauge.material
+    if "weights" not in arm.author and material.checkpoint is not None:
+        material.checkpoint.restore(program.model)
     if arm.change is not None:
         arm.change(program)
-    substitutes = Substitutes(
-        dropout="regularisation" not in arm.author, half="precision" not in arm.author,
-        modes="mode" not in arm.author, graph="graph" not in arm.author,
-    )  # fmt: skip
+    exchanges = substitutes(arm)
     start = probe_start = float("nan")
     if arm.name == WATCHED:
         start, probe_start = gauge.of(program), gauge.probe(program)
-    update = _update(program, arm, steps)
+    update = updater(program, arm, steps)
     losses: list[float] = []
     rates: list[float] = []
-    clock: list[float] = [time.perf_counter()]
+    ticks: list[float] = [clock.seconds]
     course: list[tuple[int, float]] = []
     broken = ""
     torch.manual_seed(1000 + seed)
-    with substitutes.into(program.model):
+    with exchanges.into(program.model):
         for done, batch in enumerate(itertools.islice(_batches(program, arm, material, seed), steps), 1):
             rates.append(float(program.optimizer.param_groups[0]["lr"]))
-            loss = _loss(program, arm, material, batch, substitutes)
+            loss = step_loss(program, arm, material, batch, exchanges)[1]
             if not bool(torch.isfinite(loss)):
                 broken = f"the loss is {float(loss)} at step {done}"
                 break
@@ -133,21 +136,21 @@ def train(
                 broken = "the loss has no gradient"
                 break
             update(loss)
-            clock.append(time.perf_counter())
-            if time.perf_counter() > deadline:
+            ticks.append(clock.seconds)
+            if ticks[-1] > deadline:
                 broken = f"out of time after {done} steps"
                 break
             if arm.name == WATCHED and done in (steps // 2, 3 * steps // 4):
-                course.append((done, _outside(substitutes, program.model, gauge, program)))
-                clock.append(time.perf_counter())
+                course.append((done, _outside(exchanges, program.model, gauge, program)))
+                ticks.append(clock.seconds)
     probe, rank = gauge.probe_and_rank(program)
     metric = gauge.of(program) if gauge.has_metric else probe
     course.append((len(losses), metric))
     return Trial(
         metric=metric, probe=probe, start=start, probe_start=probe_start, course=tuple(course), losses=tuple(losses),
-        seconds=time.perf_counter() - began, broken=broken, rates=tuple(rates), rank=rank,
-        noise=gauge.noise(program),
-        step_seconds=median(b - a for a, b in pairwise(clock)) if len(clock) > 1 else 0.0,
+        seconds=clock.seconds - began, broken=broken, rates=tuple(rates), rank=rank,
+        noise=gauge.noise(program), ignored=gauge.ignored(program) if arm.name == TRUSTED else (),
+        step_seconds=median(b - a for a, b in pairwise(ticks)) if len(ticks) > 1 else 0.0,
     )  # fmt: skip
 
 
@@ -157,30 +160,46 @@ def _outside(substitutes: Substitutes, model: nn.Module, gauge: Gauge, program: 
         return gauge.of(program)
 
 
-def _loss(program: Program, arm: Arm, material: Material, batch: Any, substitutes: Substitutes) -> Tensor:
-    with substitutes.around_step():
+def substitutes(arm: Arm) -> Substitutes:
+    """What an arm exchanges inside of the forward pass."""
+    return Substitutes(
+        dropout="regularisation" not in arm.author, half="precision" not in arm.author,
+        modes="mode" not in arm.author, graph="graph" not in arm.author,
+    )  # fmt: skip
+
+
+def step_loss(
+    program: Program, arm: Arm, material: Material, batch: Any, exchanges: Substitutes
+) -> tuple[Mapping[str, Tensor], Tensor]:
+    """The author's step, and its loss or that of the reference."""
+    with exchanges.around_step():
         out = program.train_step(batch)
     if "loss" in arm.author:
-        return out["loss"]
+        return out, out["loss"]
     same = None
     if arm.masked and material.pool is not None:
         rows = table(batch, len(out["query"]))
         with contextlib.suppress(KeyError, IndexError):
             same = material.numbers(rows)
-    return reference_loss(out["query"], out["document"], same, arm.temperature)
+    return out, reference_loss(out["query"], out["document"], same, arm.temperature)
 
 
 def _batches(program: Program, arm: Arm, material: Material, seed: int) -> Iterator[Any]:
-    """Batches without end: the author's, or rows of the pool in random order."""
-    pool = material.pool
-    if "order" in arm.author or pool is None:
-        while True:
-            yield from _without(program.batches, material)
+    """Epoch after epoch, without end."""
     generator = torch.Generator().manual_seed(seed)
     while True:
-        order = torch.randperm(pool.rows, generator=generator).tolist()
-        for start in range(0, max(1, pool.rows - material.size + 1), material.size):
-            yield pool.take(order[start : start + material.size]).batch()
+        yield from epoch(program, arm, material, generator)
+
+
+def epoch(program: Program, arm: Arm, material: Material, generator: torch.Generator) -> Iterator[Any]:
+    """The author's batches, or rows of the pool in random order."""
+    pool = material.pool
+    if "order" in arm.author or pool is None:
+        yield from _without(program.batches, material)
+        return
+    order = torch.randperm(pool.rows, generator=generator).tolist()
+    for start in range(0, max(1, pool.rows - material.size + 1), material.size):
+        yield pool.take(order[start : start + material.size]).batch()
 
 
 def _without(batches: Iterable[Any], material: Material) -> Iterator[Any]:
@@ -197,7 +216,7 @@ def _without(batches: Iterable[Any], material: Material) -> Iterator[Any]:
             yield rows.take(left).batch()
 
 
-def _update(program: Program, arm: Arm, steps: int) -> Callable[[Tensor], None]:
+def updater(program: Program, arm: Arm, steps: int) -> Callable[[Tensor], None]:
     """What makes a step of a loss."""
     everything = list(program.model.parameters())
     known = {id(p) for group in program.optimizer.param_groups for p in group["params"]}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["BREAKS", "SLOWS", "experiment", "learned"]
+__all__ = ["BREAKS", "FINE", "SLOWS", "experiment", "learned"]
 
 import math
 from collections.abc import Callable, Collection, Mapping
@@ -48,6 +48,7 @@ def experiment(lab: Lab, facts: Mapping[str, Any], suspects: Collection[str] = (
         "experiment.author_probe": control.probe,
         "experiment.rank": gold.rank,
         "pairing.noise": gold.noise,
+        "evaluation.ignored": list(gold.ignored),
         "experiment.steps": lab.steps,
         "experiment.whole": lab.steps >= lab.planned,
         "experiment.reference_rate": lab.rate,
@@ -95,6 +96,7 @@ def idle(facts: Mapping[str, Any]) -> frozenset[str]:
         "regularisation": (bool(facts.get("dropout.called")) and facts.get("dropout.rate", 1.0) > 0)
         or bool(facts.get("dropout.elsewhere")),
         "precision": bool(facts.get("precision.halved")),
+        "weights": (facts.get("weights.lost") or 0.0) > 0.02,
         "mode": facts.get("mode.evaluating", 0) > 0,
         "graph": facts.get("mode.gradient") is False
         or (facts.get("parameters.unmoved", 0) > 0 and any(facts.get(f"mode.{s}_gradient") is False for s in SIDES)),
@@ -114,7 +116,7 @@ def rival_towers(lab: Lab) -> Facts:
         return program  # type: ignore[return-value]
 
     gauge = Gauge(material=material, has_metric=False)
-    rival = Lab(build, material, gauge, lab.steps, lab.steps, lab.deadline)
+    rival = Lab(build, material, gauge, lab.steps, lab.steps, lab.clock, lab.deadline)
     best = 0.0
     for rate in (3e-3, 2e-2):
         if rival.left > 0:
@@ -134,7 +136,7 @@ def knock_ins(lab: Lab, facts: Mapping[str, Any], *, suspicious: bool, suspects:
     if lab.material.pool is None:
         arms.pop("order", None)
     if facts.get("rows.same", 0) > 0.002 and facts.get("trace.masked", 0) == 0:
-        arms["negatives"] = replace(lab.gold, masked=False)
+        arms["negatives"] = replace(lab.gold, name="", masked=False)
     if not suspicious:
         return {}
     for part, arm in sorted(arms.items(), key=lambda item: item[0] not in suspects):

@@ -9,9 +9,11 @@ from difflib import get_close_matches
 
 from embedfit.doctor.check import Check
 from embedfit.doctor.checks import (
+    arrival,
     brought,
     costs,
     data,
+    demanded,
     evaluation,
     forward,
     geometry,
@@ -47,6 +49,8 @@ CHECKS: tuple[Check, ...] = (
     brought.UnmaskedNegatives(),
     negatives.NoNegatives(),
     brought.CostlyNegatives(),
+    demanded.FewCandidates(),
+    demanded.HardestOnly(),
     losses.UnreachableLoss(),
     losses.LossAtChance(),
     losses.PinnedLoss(),
@@ -57,6 +61,7 @@ CHECKS: tuple[Check, ...] = (
     objective.WrongAxis(),
     limits.Sharp(),
     limits.UnreachableMargin(),
+    demanded.CollapseRewarded(),
     costs.CostlyLoss(),
     geometry.DimensionalCollapse(),
     geometry.OneDirection(),
@@ -70,6 +75,7 @@ CHECKS: tuple[Check, ...] = (
     costs.CostlyDropout(),
     costs.CostlyMode(),
     brought.CostlyArchitecture(),
+    arrival.LostWeights(),
     optimisation.UnmovedWeights(),
     optimisation.ExplodingSteps(),
     optimisation.StoppedEarlyInTraining(),
@@ -90,6 +96,7 @@ CHECKS: tuple[Check, ...] = (
     evaluation.TooFewDevQueries(),
     measure.BlindMetric(),
     measure.UnsteadyMetric(),
+    arrival.IgnoredTower(),
     hopeless.MetricAtChance(),
 )
 

@@ -8,13 +8,14 @@ import json
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
 from embedfit.doctor.check import Finding, Outcome
 from embedfit.errors import EmbedfitError
+from embedfit.run import Run
 
 Verdict = Literal["healthy", "ill", "cannot-tell"]
 
@@ -39,12 +40,14 @@ class Diagnosis:
         why: one sentence.
         cost: what it took.
         findings: every check exactly once, worst first.
+        evidence: what the checks looked at: readings, facts, kept rows; drawn on the page, not part of `to_dict`.
     """
 
     verdict: Verdict
     why: str
     cost: Cost
     findings: tuple[Finding, ...]
+    evidence: Run | None = field(default=None, compare=False, repr=False)
 
     @property
     def troubles(self) -> tuple[Finding, ...]:
@@ -54,6 +57,29 @@ class Diagnosis:
     def having(self, *outcomes: Outcome) -> tuple[Finding, ...]:
         """The findings with one of these outcomes."""
         return tuple(f for f in self.findings if f.outcome in outcomes)
+
+    @property
+    def change(self) -> dict[str, Any]:
+        """Settings that the issues prescribe, of two that differ that of the worse issue."""
+        found: dict[str, Any] = {}
+        for finding in self.having(Outcome.ISSUE):
+            for cure in finding.prescription[:1]:
+                found = {**cure.change, **found}
+        return found
+
+    def cured(self, build: Any) -> Any:
+        """The program that was investigated, with what the issues prescribe in place of its author's.
+
+        Args:
+            build: `build(seed=0)` gives the program, as handed to `investigate`.
+
+        Returns:
+            The same for the changed program; where nothing can be changed from outside, `build` itself.
+        """
+        if not self.change:
+            return build
+        # programs need torch, which reading a diagnosis does not
+        return import_module("embedfit.doctor.cure").prescribed(build, self.change)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values in the published schema, JSON-ready."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["Gauge", "chance", "embedded", "reciprocal_ranks"]
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -56,6 +57,33 @@ class Gauge:
             return float("nan")
         return float((ranks > 0.75 * n).float().mean()) * 4
 
+    def ignored(self, program: Program) -> tuple[str, ...]:
+        """Sides whose own parameters the author's metric does not depend on: shuffled, they leave it as it was."""
+        if not self.has_metric:
+            return ()
+        out = stepped(program, self.material.batches[0], gradient=True)
+        reached = {side: _reached(program, out[side]) for side in ("query", "document")}
+        before = self.of(program)
+        found = []
+        for side, other in (("query", "document"), ("document", "query")):
+            own = [p for p in reached[side] if all(p is not q for q in reached[other])]
+            if own and self._shuffled(program, own) == before:
+                found.append(side)
+        return tuple(found)
+
+    @torch.no_grad()
+    def _shuffled(self, program: Program, parameters: Sequence[Tensor]) -> float:
+        """The metric while the entries of these parameters are in another order."""
+        kept = [p.detach().clone() for p in parameters]
+        generator = torch.Generator().manual_seed(0)
+        try:
+            for p in parameters:
+                p.copy_(p.flatten()[torch.randperm(p.numel(), generator=generator).to(p.device)].view_as(p))
+            return self.of(program)
+        finally:
+            for p, old in zip(parameters, kept, strict=True):
+                p.copy_(old)
+
     def probe(self, program: Program) -> float:
         """Mean reciprocal rank on the rows held back; NaN where none could be."""
         return self.probe_and_rank(program)[0]
@@ -67,6 +95,16 @@ class Gauge:
         query, document = embedded(program, self.material.probe, self.material.size)
         rank = min(rank_share(side.nan_to_num()) for side in (query, document))
         return float(reciprocal_ranks(query, document).mean()), rank
+
+
+def _reached(program: Program, embeddings: Tensor) -> list[Tensor]:
+    """Parameters that embeddings depend on."""
+    named = [p for p in program.model.parameters() if p.requires_grad]
+    if not embeddings.requires_grad or not named:
+        return []
+    noise = torch.randn(embeddings.shape, generator=torch.Generator().manual_seed(0)).to(embeddings)
+    slopes = torch.autograd.grad((embeddings * noise).sum(), named, retain_graph=True, allow_unused=True)
+    return [p for p, slope in zip(named, slopes, strict=True) if slope is not None]
 
 
 def embedded(program: Program, rows: Table, size: int) -> tuple[Float[Tensor, "n e"], Float[Tensor, "n e"]]:

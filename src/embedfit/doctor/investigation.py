@@ -5,25 +5,29 @@ from __future__ import annotations
 __all__ = ["investigate"]
 
 import dataclasses
-import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from embedfit.doctor.battery import BREAKS, SLOWS, experiment, learned
+from embedfit.doctor.battery import BREAKS, FINE, SLOWS, experiment, learned
 from embedfit.doctor.catalogue import CHECKS
 from embedfit.doctor.check import Effect, Finding, Outcome, Prescription
+from embedfit.doctor.clock import Stopwatch
+from embedfit.doctor.cure import CHANGES
 from embedfit.doctor.diagnosis import Cost, Diagnosis, Verdict, seconds
 from embedfit.doctor.examine import examine
 from embedfit.doctor.lab import CONTROL, Lab
 from embedfit.doctor.look import look
 from embedfit.doctor.material import gather
 from embedfit.doctor.program import Build
+from embedfit.probes.loading import Loading
 from embedfit.probes.state import same_random_numbers
 from embedfit.run import History, Run
 
 PART = {check.code: check.part for check in CHECKS}
 GENERIC = {"LOS011", "OPT010", "MOD006", "DAT007", "MOD007", "NUM003", "MOD008", "NEG002", "MOD005"}
 """Findings that name a part and no cause; one that names the cause takes their place."""
+KEPT = 0.02
+"""Share of a checkpoint that may be missing from the model: a head that was replaced."""
 CROWDED = 0.1
 """Excess likeness of the rows of a batch that makes their order a fact and not only a part."""
 RATES = {"OPT011", "OPT012", "OPT007", "OPT008", "OPT009"}
@@ -39,7 +43,7 @@ def investigate(build: Build, budget: str | float | int = "60s") -> Diagnosis:
 
     Args:
         build: `build(seed=0)` gives the program, see `embedfit.doctor.program.Program`.
-        budget: time to spend, such as "60s" or "5 min", or seconds.
+        budget: processor time to spend, such as "60s" or "5 min", or seconds; waiting counts an eighth.
 
     Returns:
         Verdict and findings, every check exactly once.
@@ -47,22 +51,28 @@ def investigate(build: Build, budget: str | float | int = "60s") -> Diagnosis:
     Raises:
         EmbedfitError: a budget that cannot be read.
     """
-    began = time.perf_counter()
-    with same_random_numbers(0):
+    clock, allowed = Stopwatch(), seconds(budget)
+    with same_random_numbers(0), Loading() as loading:
         program = build(seed=0)
+    checkpoint = loading.into(program.model)
+    lost = checkpoint.lost(program.model)
+    with same_random_numbers(0):
         material = gather(program)
-    facts = look(build, material)
-    lab = Lab.open(build, material, seconds(budget), began)
+    if lost is not None and lost > KEPT:
+        material = dataclasses.replace(material, checkpoint=checkpoint)
+    facts = look(build, material) | {"weights.lost": lost}
+    lab = Lab.open(build, material, allowed, clock)
     facts |= experiment(lab, facts, suspects(facts))
     control = lab.trials[CONTROL, 0]
+    facts["experiment.course"] = [[0, control.start], *map(list, control.course)]
     history = History()
     for step, (loss, rate) in enumerate(zip(control.losses, control.rates, strict=False), 1):
         history.add(step, {"loss": loss, "learning_rate": rate})
     run = Run(facts={k: v for k, v in facts.items() if v is not None}, history=history)
     findings = settled([examine(check, run) for check in CHECKS], facts)
     verdict, why = summed_up(findings, facts)
-    cost = Cost(seconds=time.perf_counter() - began, steps=lab.taken)
-    return Diagnosis(verdict=verdict, why=why, cost=cost, findings=tuple(findings))
+    cost = Cost(seconds=clock.seconds, steps=lab.taken)
+    return Diagnosis(verdict=verdict, why=why, cost=cost, findings=tuple(findings), evidence=run)
 
 
 def suspects(facts: Mapping[str, Any]) -> set[str]:
@@ -101,16 +111,25 @@ def _judged(finding: Finding, facts: Mapping[str, Any], suspected: set[str]) -> 
                 finding, outcome=Outcome.CLEAR, symptom=f"{finding.symptom}; its cause is named by another check"
             )
         crowded = part == "order" and facts.get("order.crowding", 0.0) > CROWDED and relative <= -SLOWS
-        outcome = Outcome.ISSUE if crowded or _breaks(relative, facts) else Outcome.WATCH
-        return dataclasses.replace(finding, outcome=outcome, prescription=_tried(finding, facts), effect=effect)
+        proved = crowded or _breaks(relative, facts) or _hurts(effect, facts, SLOWS)
+        outcome = Outcome.ISSUE if proved else Outcome.WATCH
+        return dataclasses.replace(
+            finding, outcome=outcome, prescription=_tried(finding, facts), effect=effect, confirmed=proved or None
+        )
     if relative <= -SLOWS:
         certain = finding.outcome is Outcome.ISSUE and finding.code not in RATES
-        outcome = Outcome.ISSUE if certain or _breaks(relative, facts) else Outcome.WATCH
+        outcome = Outcome.ISSUE if certain or _breaks(relative, facts) or _hurts(effect, facts, FINE) else Outcome.WATCH
         return dataclasses.replace(
             finding, outcome=outcome, effect=effect, confirmed=True, prescription=_tried(finding, facts)
         )
     return dataclasses.replace(finding, outcome=Outcome.CLEAR, effect=effect, confirmed=False,
                                symptom=f"{finding.symptom}; harmless here ({relative:+.0%})")  # fmt: skip
+
+
+def _hurts(effect: Effect, facts: Mapping[str, Any], least: float) -> bool:
+    """Whether part and program both cost a tenth of the metric, and the part's interval ends below this."""
+    whole = facts["experiment.control.relative"] <= -SLOWS and not facts.get("experiment.arrives")
+    return whole and effect.relative <= -SLOWS and effect.high < -least
 
 
 def _breaks(relative: float, facts: Mapping[str, Any]) -> bool:
@@ -144,7 +163,10 @@ def _tried(finding: Finding, facts: Mapping[str, Any]) -> tuple[Prescription, ..
         return finding.prescription
     first, *rest = finding.prescription
     words = f"{first.why}; tried, {facts['experiment.steps']} steps: {facts['experiment.author']:.3f} -> {cured:.3f}"
-    return (dataclasses.replace(first, why=words), *rest)
+    change = dict(CHANGES.get(PART[finding.code], first.change))
+    if "optim.learning_rate" in change:
+        change["optim.learning_rate"] = facts["experiment.reference_rate"]
+    return (dataclasses.replace(first, why=words, change=change), *rest)
 
 
 def _weight(finding: Finding) -> tuple[int, float]:

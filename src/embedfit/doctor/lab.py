@@ -5,15 +5,15 @@ from __future__ import annotations
 __all__ = ["CONTROL", "Lab"]
 
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from statistics import mean
 
 from scipy.stats import t as student
 
-from embedfit.doctor.arms import PARTS, WATCHED, Arm, Trial, train
+from embedfit.doctor.arms import PARTS, TRUSTED, WATCHED, Arm, Trial, train
 from embedfit.doctor.check import Effect
+from embedfit.doctor.clock import Stopwatch
 from embedfit.doctor.gauge import Gauge
 from embedfit.doctor.material import Material
 from embedfit.doctor.program import Build, Evaluates
@@ -40,7 +40,8 @@ class Lab:
         gauge: the metric.
         steps: of every arm.
         planned: steps that its author plans.
-        deadline: `time.perf_counter` at which the budget is spent.
+        clock: of the budget.
+        deadline: its seconds at which the budget is spent.
         rate: learning rate of the reference.
         trials: what was run, by arm and seed.
         taken: training steps so far.
@@ -52,6 +53,7 @@ class Lab:
     gauge: Gauge
     steps: int
     planned: int
+    clock: Stopwatch
     deadline: float
     rate: float = 3e-3
     trials: dict[tuple[Arm, int], Trial] = field(default_factory=dict)
@@ -61,7 +63,7 @@ class Lab:
     @property
     def gold(self) -> Arm:
         """The reference."""
-        return Arm(author=self.idle)
+        return Arm(author=self.idle, name=TRUSTED)
 
     def knocked_in(self, part: str) -> Arm:
         """The reference with one part of the author's."""
@@ -72,12 +74,12 @@ class Lab:
         return Arm(author=CONTROL.author - set(parts))
 
     @classmethod
-    def open(cls, build: Build, material: Material, budget: float, began: float) -> Lab:
+    def open(cls, build: Build, material: Material, budget: float, clock: Stopwatch) -> Lab:
         """A lab whose arms are as long as the budget allows, and no longer than the author's own run."""
         with same_random_numbers(0):
             program = build(seed=0)
         gauge = Gauge(material=material, has_metric=isinstance(program, Evaluates))
-        lab = cls(build, material, gauge, 8, int(program.steps), began + budget)
+        lab = cls(build, material, gauge, 8, int(program.steps), clock, budget)
         timed = lab.run(CONTROL)
         lab.trials.clear()
         # an arm is measured once, the author's program at its start as well
@@ -89,7 +91,7 @@ class Lab:
     @property
     def left(self) -> float:
         """Seconds of the budget that are left."""
-        return self.deadline - time.perf_counter()
+        return self.deadline - self.clock.seconds
 
     def run(self, arm: Arm, seed: int = 0, steps: int | None = None) -> Trial:
         """One arm with one seed; asked again, the same trial."""
@@ -98,8 +100,8 @@ class Lab:
             with same_random_numbers(seed):
                 program = self.build(seed=seed)
                 self.trials[key] = train(
-                    program, replace(arm, rate=arm.rate or self.rate), self.material, self.gauge,
-                    steps=steps or self.steps, seed=seed, deadline=self.deadline + 5,
+                    program, replace(arm, rate=arm.rate or self.rate), self.gauge,
+                    steps=steps or self.steps, seed=seed, clock=self.clock, deadline=self.deadline + 5,
                 )  # fmt: skip
             self.taken += len(self.trials[key].losses)
         return self.trials[key]

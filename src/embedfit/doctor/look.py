@@ -7,6 +7,7 @@ __all__ = ["look", "loss_facts", "optimiser_facts"]
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from embedfit.doctor.material import Material, stepped
 from embedfit.doctor.program import Build, Evaluates, Program, Updates
 from embedfit.probes.embedding import mean_direction, rank_share
 from embedfit.probes.floor import infonce_chance, infonce_floor
+from embedfit.probes.metamorphic import Replay, demands
 from embedfit.probes.pairing import crowding, features, relation
 from embedfit.probes.rows import Column, distinct, table
 from embedfit.probes.state import fingerprint, same_random_numbers
@@ -35,7 +37,11 @@ def look(build: Build, material: Material) -> Facts:
         with contextlib.suppress(RuntimeError):
             facts |= of_geometry(program, material)
         facts |= of_metric(program)
+        facts |= of_demands(program, material)
         facts |= of_steps(program, material)
+    if "chosen.temperature" not in facts and facts.get("demand.form") == "softmax" and facts["demand.scale_free"]:
+        # a softmax that the trace could not read: its levels are known all the same
+        facts |= {"loss.floor": max(0.0, facts["demand.ideal"]), "loss.chance": facts["demand.collapsed"]}
     return facts
 
 
@@ -69,6 +75,19 @@ def optimiser_facts(model: nn.Module, optimizer: Optimizer, meant: Callable[[str
         "optimiser.decay": max(float(g.get("weight_decay", 0.0)) for g in groups),
         "optimiser.decays_scale": any(float(g.get("weight_decay", 0.0)) > 0 for g in single),
         "dropout.rate": max([m.p for m in model.modules() if isinstance(m, nn.modules.dropout._DropoutNd)] or [0.0]),
+    }
+
+
+def of_demands(program: Program, material: Material) -> Facts:
+    """What the loss asks of embeddings, tried on the first batch; nothing where its step cannot be run again."""
+    program.model.train()
+    try:
+        replay = Replay(partial(program.train_step, material.batches[0]))
+        found = demands(replay)
+    except (ValueError, RuntimeError, TypeError, IndexError, KeyError):  # a stranger's step may take none but its own
+        return {}
+    return {f"demand.{name}": value for name, value in asdict(found).items()} | {
+        "demand.trained_documents": replay.trained["document"]
     }
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from embedfit.doctor.program import Evaluates, Program
 from embedfit.doctor.substitute import Substitutes
+from embedfit.probes.loading import Checkpoint
 from embedfit.probes.rows import Table, distinct, joined, keys, table
 from embedfit.probes.state import same_random_numbers
 
@@ -35,6 +36,7 @@ class Material:
         document: columns that the document embeddings depend on.
         held: keys of the rows of the probe, where the author's own batches have to be freed of them.
         why: what kept the batches from being taken apart.
+        checkpoint: weights that the program loaded while it was built and that are not in its model; None: all are.
     """
 
     batches: Sequence[Any]
@@ -45,6 +47,7 @@ class Material:
     document: tuple[str, ...] = ()
     held: frozenset[Any] = frozenset()
     why: str = ""
+    checkpoint: Checkpoint | None = None
 
     def rows_of(self, batch: Any) -> int:
         """Rows of a batch, which may be shorter than the first."""

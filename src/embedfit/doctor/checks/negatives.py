@@ -64,8 +64,10 @@ class NoNegatives(Check):
 
     ## What it measures
     Whether the gradient of one row's document depends on the queries of other rows (a second derivative, exact for any
-    loss), and how many candidates the traced softmax has. Rows that depend on others in less than {share:.0%} of the
-    cases are as good as alone.
+    loss): rows that depend on others in less than {share:.0%} of the cases are as good as alone. Whether the loss is
+    the same whatever the embeddings, as a softmax over one candidate is. And whether telling pairs apart gains less
+    than {gain:.0%} of what bringing them together does, while queries are pulled to their own document alone (mean
+    cosine above {alone}).
 
     ## Why it hurts
     A loss that knows positives only is lowest where all embeddings are the same; a softmax over one candidate is zero,
@@ -88,10 +90,14 @@ class NoNegatives(Check):
     part = "loss"
 
     share: float = 0.02
+    gain: float = 0.1
+    alone: float = 0.95
 
     def examine(self, run: Run) -> Finding:
-        """Look at the coupling of rows."""
+        """Look at the coupling of rows, and at what negatives are worth to the loss."""
         value = number(run, "trace.negatives")
+        if find(run, "demand.constant") or self._idle(run):
+            value = 0.0
         statistic = Statistic(
             name="share of rows that depend on others",
             value=value,
@@ -100,7 +106,20 @@ class NoNegatives(Check):
         )
         if value > self.share:
             return self.finding(Outcome.CLEAR, "queries are compared with documents of other rows", statistic)
-        cure = Prescription(why="use the other documents of the batch as negatives", change={"loss.kind": "infonce"})
+        cure = Prescription(
+            why="use the other documents of the batch as negatives",
+            change={"loss.kind": "infonce", "loss.temperature": 0.05},
+        )
         return self.finding(
             Outcome.ISSUE, "the loss knows no negative: a query meets its own document only", statistic, cure
+        )
+
+    def _idle(self, run: Run) -> bool:
+        """Whether negatives are there, and weigh next to nothing."""
+        if find(run, "demand.own_only") is None or not find(run, "demand.trained_documents"):
+            return False
+        ideal, collapsed, wrong = (number(run, f"demand.{name}") for name in ("ideal", "collapsed", "wrong"))
+        apart = collapsed - ideal < self.gain * (wrong - ideal)
+        return (
+            number(run, "demand.own_only") > self.alone and wrong > ideal and -self.gain < collapsed - ideal and apart
         )

@@ -16,9 +16,10 @@ class Reversed(Check):
     """The loss takes distance for similarity: the nearer a document, the lower its score.
 
     ## What it measures
-    The scores that enter the loss are explained by the similarity of the embeddings, as a straight line (only where
-    the line explains {explained:.1%} of their variance). A slope below 0 is a fault: the loss asks for embeddings that
-    are far from their own document.
+    Embeddings made for the purpose are put into the author's own step. Where less than {own:.0%} of the queries are
+    pulled towards their own document, and right pairs have a higher loss than wrong ones, the loss is upside down.
+    Where a step cannot be run again: the scores that enter the loss are explained by the similarity of the embeddings,
+    as a straight line (only where it explains {explained:.1%} of their variance); a slope below 0 is a fault.
 
     ## Why it hurts
     Training does its work in the wrong direction. The loss falls as it should; the own document ends at the last rank.
@@ -36,13 +37,37 @@ class Reversed(Check):
     code = "LOS004"
     name = "reversed-similarity"
     component = "loss"
-    needs = ("trace.scale", "trace.explained", "trace.similarity")
+    needs = ("trace.kind",)
     part = "loss"
 
     explained: float = 0.999
+    own: float = 0.8
 
     def examine(self, run: Run) -> Finding:
-        """Look at the sign of the slope."""
+        """Look at where queries are pulled, or at the sign of the slope."""
+        if find(run, "demand.own_pull") is None or number(run, "demand.own_pull") != number(run, "demand.own_pull"):
+            return self._traced(run)
+        value, n = number(run, "demand.own_pull"), int(find(run, "trace.rows") or 0)
+        ideal, wrong = number(run, "demand.ideal"), number(run, "demand.wrong")
+        statistic = Statistic(name="queries pulled to their own document", value=value, limit=self.own, n=n)
+        if value >= self.own or ideal <= wrong:
+            return self.finding(
+                Outcome.CLEAR, f"right pairs lower the loss ({ideal:.3g}, wrong {wrong:.3g})", statistic
+            )
+        cure = Prescription(
+            why="turn the sign of the scores; a distance needs a minus before it is a score",
+            change={"loss.kind": "infonce"},
+        )  # fmt: skip
+        return self.finding(
+            Outcome.ISSUE,
+            f"the loss pushes {1 - value:.0%} of the queries away from their own document "
+            f"(right pairs {ideal:.3g}, wrong ones {wrong:.3g})",
+            statistic, cure,
+        )  # fmt: skip
+
+    def _traced(self, run: Run) -> Finding:
+        if find(run, "trace.scale") is None or find(run, "trace.explained") is None:
+            raise NotApplicableError("this loss could not be looked into")
         if number(run, "trace.explained") < self.explained or find(run, "trace.kind") == "hinge":
             raise NotApplicableError("the scores of this loss could not be explained by a similarity")
         kind = str(find(run, "trace.similarity"))
@@ -106,7 +131,8 @@ class WrongTarget(Check):
 
     ## What it measures
     The share of the queries of a batch whose target index points at the document of the same row. Below {share:.0%} it
-    is a fault.
+    is a fault. Where no target is seen: the share of the queries that the loss pulls to one document of another row,
+    embeddings of our making in the author's step; above {other:.0%}.
 
     ## Why it hurts
     The loss pulls queries towards documents of other rows.
@@ -125,20 +151,30 @@ class WrongTarget(Check):
     code = "LOS006"
     name = "wrong-target"
     component = "loss"
-    needs = ("trace.own_target",)
+    needs = ("trace.kind",)
     part = "loss"
 
     share: float = 0.99
+    other: float = 0.2
 
     def examine(self, run: Run) -> Finding:
-        """Compare targets with row numbers."""
-        value = number(run, "trace.own_target")
+        """Compare targets with row numbers, or look at where queries are pulled."""
+        pulled = find(run, "demand.other_pull")
+        if pulled is not None and pulled > self.other and number(run, "demand.ideal") < number(run, "demand.wrong"):
+            value = 1 - float(pulled)
+        elif find(run, "trace.own_target") is not None:
+            value = number(run, "trace.own_target")
+        else:
+            raise NotApplicableError("no target was seen")
         statistic = Statistic(
             name="targets at the own document", value=value, limit=self.share, n=int(find(run, "trace.rows") or 0)
         )
         if value >= self.share:
             return self.finding(Outcome.CLEAR, "every target is the query's own document", statistic)
-        cure = Prescription(why="let the target of row i be the column of document i: torch.arange(len(query))")
+        cure = Prescription(
+            why="let the target of row i be the column of document i: torch.arange(len(query))",
+            change={"loss.kind": "infonce"},
+        )
         return self.finding(
             Outcome.ISSUE, f"{1 - value:.0%} of the targets are documents of other rows", statistic, cure
         )
@@ -191,8 +227,9 @@ class WrongAxis(Check):
     """Embeddings are normalised along the wrong axis.
 
     ## What it measures
-    The mean norm of the rows that are multiplied into scores. Where it lies below {short} although columns or the whole
-    batch have norm 1, normalisation ran over the batch.
+    Whether the loss stays the same when all embeddings are twice as long, and changes when every other query is: then
+    what is normalised is the batch. And the mean norm of the rows that are multiplied into scores, which lies below
+    {short} although columns or the whole batch have norm 1.
 
     ## Why it hurts
     The rows are not unit vectors: scores shrink with the size of the batch, the softmax is nearly even, and the
@@ -223,9 +260,12 @@ class WrongAxis(Check):
         statistic = Statistic(name="mean norm of a row", value=rows, limit=self.short, n=n)
         over_batch = find(run, "trace.similarity") == "cosine over the batch"
         whole = rows < self.short and min(abs(rows * k**0.5 - 1) for k in (n, 2 * n)) < 0.2 and n > 3
-        if not (over_batch or whole or (rows < self.short and abs(columns - 1) < 1e-3)):
+        together = find(run, "demand.scale_free") is True and find(run, "demand.row_free") is False
+        if not (over_batch or whole or (rows < self.short and (together or abs(columns - 1) < 1e-3))):
             return self.finding(Outcome.CLEAR, "rows are not normalised over the batch", statistic)
-        cure = Prescription(why="normalise each embedding by itself: normalize(x, dim=-1)")
+        cure = Prescription(
+            why="normalise each embedding by itself: normalize(x, dim=-1)", change={"loss.kind": "infonce"}
+        )
         return self.finding(
             Outcome.ISSUE, f"embeddings are normalised over the batch (mean norm of a row {rows:.2g})", statistic, cure
         )
