@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 import re
@@ -238,6 +239,26 @@ def study_of_defaults() -> str:
     return (ROOT / "studies" / "results" / "defaults.md").read_text("utf-8").partition("\n\n")[2]
 
 
+def study(name: str) -> str:
+    """The table and verdicts of a study, or how to get them."""
+    page = ROOT / "studies" / "results" / f"{name}.md"
+    return page.read_text("utf-8").rstrip() if page.is_file() else f"Not run yet: `python -m studies.{name}`."
+
+
+STUDIES = (
+    "negatives",
+    "corpora",
+    "collapse",
+    "schedules",
+    "sweeps",
+    "batch_laws",
+    "unseen",
+    "graded",
+    "no_negatives",
+    "transfer",
+)
+"""Studies of claims, which docs/studies.md shows."""
+
 INSERTED = {
     "aliases": aliases,
     "by_data": by_data,
@@ -245,6 +266,7 @@ INSERTED = {
     "glossary": glossary,
     "sizes": sizes,
     "study_of_defaults": study_of_defaults,
+    **{f"study_{name}": functools.partial(study, name) for name in STUDIES},
 }
 """What `<!-- insert: NAME -->` in a hand-written page is replaced with."""
 
