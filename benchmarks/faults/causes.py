@@ -12,8 +12,8 @@ CODES: dict[str, frozenset[str]] = {
     cause: frozenset(codes.split())
     for cause, codes in {
         # data, pairing, order
-        "pair noise": "PAI002 PAI003 PAI004 DAT002",
-        "misaligned rows": "PAI001 PAI002 PAI003 PAI004",
+        "pair noise": "PAI002 PAI003 PAI004 PAI005 DAT002",
+        "misaligned rows": "PAI001 PAI002 PAI003 PAI004 PAI005",
         "misaligned collate": "PAI001 PAI002 PAI003",
         "little diversity": "DAT001 DAT007 DAT008 EVA002",
         "unscaled inputs": "",

@@ -82,6 +82,7 @@ WELL: dict[str, Any] = {
     "inputs.constant": 0.0,
     "evaluation.apart": 0.0,
     "evaluation.ignored": [],
+    "evaluation.kind": "reciprocal rank",
     "weights.lost": 0.0,
     "experiment.own_metric": True,
     "experiment.chance": 0.024,
@@ -122,6 +123,7 @@ ILL: dict[str, dict[str, Any]] = {
         "experiment.towers": 0.03,
     },
     "PAI004": {"pairing.noise": 0.6},
+    "PAI005": {"experiment.probe": 0.23, "experiment.towers": 0.24, "experiment.reference": 0.62},
     "NEG002": cost("negatives"),
     "NEG003": {"trace.negatives": 0.0},
     "NEG004": cost("brought"),
@@ -174,8 +176,14 @@ ODD: dict[str, dict[str, Any]] = {
     "DAT009": {"inputs.constant": 0.9},  # short texts in a wide table
     "PAI001": {"pairing.lag": 2, "pairing.lag_z": 78.0},  # neighbours are alike
     "PAI002": {"pairing.z": 4.0},
-    "PAI003": {"pairing.z": 0.5, "experiment.probe": 0.4, "experiment.towers": 0.4},  # ids say nothing, and are learned
+    "PAI003": {  # ids say nothing, and are learned
+        "pairing.z": 0.5,
+        "experiment.probe": 0.4,
+        "experiment.towers": 0.4,
+        "experiment.reference": 0.5,
+    },
     "PAI004": {"pairing.noise": 0.15},
+    "PAI005": {"experiment.probe": 0.8, "experiment.reference": 0.9},  # fewer candidates in the held-out rows
     "NEG002": {"experiment.negatives.relative": 0.02},
     "NEG004": {},
     "NEG003": {"trace.negatives": 0.1},  # the hardest negative only

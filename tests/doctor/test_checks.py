@@ -48,6 +48,7 @@ FACTS = {
     "PAI002",
     "PAI003",
     "PAI004",
+    "PAI005",
     "NEG003",
     "LOS004",
     "LOS005",

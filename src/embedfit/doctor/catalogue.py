@@ -45,6 +45,7 @@ CHECKS: tuple[Check, ...] = (
     pairing.MixedWithinBatches(),
     pairing.UnrelatedPairs(),
     pairing.NoisyPairs(),
+    pairing.WorseThanHeldOut(),
     negatives.FalseNegativesInBatch(),
     brought.UnmaskedNegatives(),
     negatives.NoNegatives(),
@@ -61,8 +62,8 @@ CHECKS: tuple[Check, ...] = (
     objective.WrongAxis(),
     limits.Sharp(),
     limits.UnreachableMargin(),
-    demanded.CollapseRewarded(),
     costs.CostlyLoss(),
+    demanded.CollapseRewarded(),
     geometry.DimensionalCollapse(),
     geometry.OneDirection(),
     hopeless.LastingCollapse(),
@@ -96,8 +97,8 @@ CHECKS: tuple[Check, ...] = (
     evaluation.TooFewDevQueries(),
     measure.BlindMetric(),
     measure.UnsteadyMetric(),
-    arrival.IgnoredTower(),
     hopeless.MetricAtChance(),
+    arrival.IgnoredTower(),
 )
 
 

@@ -98,6 +98,7 @@ GLOSSARY: Mapping[str, str] = {
     "inputs.constant": "share of the positions of an input that are the same in every row",
     "rows.seen": "rows of the batches looked at",
     "rows.distinct_documents": "distinct documents among them",
+    "evaluation.kind": "what the author's metric is a mean of: reciprocal rank or share",
     "weights.lost": "share of the loaded checkpoint that is not in the model when training begins",
     "evaluation.ignored": "sides whose towers the author's metric does not depend on",
     "evaluation.apart": "difference of two calls of the author's metric",

@@ -22,8 +22,9 @@ from embedfit.probes.floor import infonce_chance, infonce_floor
 from embedfit.probes.metamorphic import Replay, demands
 from embedfit.probes.pairing import crowding, features, relation
 from embedfit.probes.rows import Column, distinct, table
-from embedfit.probes.state import fingerprint, same_random_numbers
+from embedfit.probes.state import same_random_numbers
 from embedfit.probes.step import coupled_rows, watch_update
+from embedfit.probes.terms import Terms
 from embedfit.probes.trace import DROPOUT, Anatomy, Call, Listener, anatomy
 
 Facts = dict[str, Any]
@@ -238,7 +239,6 @@ def of_metric(program: Program) -> Facts:
     """The author's metric, asked twice: it should say the same and change nothing."""
     if not isinstance(program, Evaluates):
         return {}
-    before = fingerprint(program.model, program.optimizer)
     modes: list[bool] = []
     watched = [
         m
@@ -247,11 +247,13 @@ def of_metric(program: Program) -> Facts:
     ]
     hooks = [m.register_forward_pre_hook(lambda module, _: modes.append(module.training)) for m in watched]
     with same_random_numbers():
-        first, second = float(program.evaluate()), float(program.evaluate())
+        first = float(program.evaluate())
+        with Terms() as terms:
+            second = float(program.evaluate())
     for hook in hooks:
         hook.remove()
-    del before
-    return {"evaluation.first": first, "evaluation.apart": abs(first - second), "evaluation.training": any(modes)}
+    return {"evaluation.first": first, "evaluation.apart": abs(first - second), "evaluation.training": any(modes),
+            "evaluation.kind": terms.kind(second) or None}  # fmt: skip
 
 
 def _plain(program: Program) -> Any:

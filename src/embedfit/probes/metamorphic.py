@@ -37,7 +37,7 @@ Step = Callable[[], Mapping[str, Tensor]]
 
 @dataclass(frozen=True, slots=True)
 class _Use:
-    """Where a step uses an embedding: argument `leaf` of its `call`-th call holds these rows of this side."""
+    """An argument of a call that holds these rows of this side."""
 
     leaf: int
     side: str
@@ -126,11 +126,7 @@ class Replay:
             first += len(part)
 
     def __call__(self, query: Float[Tensor, "n e"], document: Float[Tensor, "m e"]) -> Float[Tensor, ""]:
-        """The loss of other embeddings, with its graph.
-
-        Raises:
-            ValueError: the step computes other things for other embeddings.
-        """
+        """The loss of other embeddings, with its graph; ValueError where it computes other things for them."""
         sides = {"query": query.to(self.query), "document": document.to(self.document)}
         with same_random_numbers(0), _Replacing(self._uses, self._names, sides):
             return self._step()["loss"]
@@ -176,14 +172,10 @@ class Demands:
 def demands(replay: Replay) -> Demands:
     """Try a loss on embeddings made for the purpose.
 
-    Args:
-        replay: the loss of one batch.
-
     Raises:
         ValueError: the loss cannot be replayed.
     """
-    unit = _Directions(replay.document.shape[1])
-    levels = _Levels(replay, unit)
+    unit, levels = _directions(replay.document.shape[1]), _Levels(replay)
     n = len(replay.query)
     places, free, one = unit(len(levels.groups))[levels.groups], unit(len(levels.groups)), unit(1)
     loose = normalize(places + 0.7 * unit(len(places)), dim=-1)
@@ -205,25 +197,23 @@ def demands(replay: Replay) -> Demands:
     )  # fmt: skip
 
 
-class _Directions:
+def _directions(width: int) -> Callable[[int], Tensor]:
     """Random unit vectors, always the same ones."""
-
-    def __init__(self, width: int) -> None:
-        self.width, self.generator = width, torch.Generator().manual_seed(0)
-
-    def __call__(self, rows: int) -> Float[Tensor, "rows e"]:
-        return normalize(torch.randn(rows, self.width, generator=self.generator), dim=-1)
+    generator = torch.Generator().manual_seed(0)
+    return lambda rows: normalize(torch.randn(rows, width, generator=generator), dim=-1)
 
 
 class _Levels:
     """Losses of unit embeddings, made as long as the model's; equal documents of the batch are in one group."""
 
-    def __init__(self, replay: Replay, unit: _Directions) -> None:
+    def __init__(self, replay: Replay) -> None:
         self.replay = replay
         q, d = replay.query.float().cpu(), replay.document.float().cpu()
-        if q.shape[1] != unit.width:
+        if q.shape[1] != d.shape[1]:
             raise ValueError("queries and documents differ in width")
-        self.sizes = float(q.norm(dim=-1).mean()), float(d.norm(dim=-1).mean())
+        # embeddings of a dead model have no length of their own
+        sizes = [float(side.norm(dim=-1).nan_to_num(0.0, 0.0).mean()) for side in (q, d)]
+        self.sizes = sizes[0] if sizes[0] > 1e-9 else 1.0, sizes[1] if sizes[1] > 1e-9 else 1.0
         rounded = (d / d.abs().amax().clamp(min=1e-12) * 1e4).round()
         self.groups = torch.unique(rounded, dim=0, return_inverse=True)[1]
 
