@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any, get_args
 
 import pytest
@@ -125,3 +127,24 @@ def test_a_step_may_meet_the_prototypes_of_some_classes_and_moves_no_other(name:
     optimiser.step(0.01)
     moved = (table.detach() != before).any(1).nonzero()[:, 0]
     assert set(moved.tolist()) == set(batch.document.ids.tolist())
+
+
+@pytest.mark.parametrize("name", ["hinge", "triplet"])
+def test_the_widest_margin_is_the_last_with_a_floor_of_zero(name: str) -> None:
+    def facts(**more: Any) -> Mapping[str, Any]:
+        return setup("pairs", loss__kind=name, model__dimension=16, **more).facts  # a simplex of 11 fits
+
+    widest = facts()["loss.widest_margin"]
+    assert facts(loss__margin=widest)["loss.floor"] == pytest.approx(0, abs=1e-3)
+    assert facts(loss__margin=widest + 0.1)["loss.floor"] == pytest.approx(0.1, abs=1e-3)
+
+
+def test_the_widest_angle_is_that_of_the_widest_margin() -> None:
+    cosine = setup("classes", loss__kind="prototypes").facts["loss.widest_margin"]
+    angle = setup("classes", loss__kind="prototypes", loss__margin=0.2, loss__margin_kind="angular").facts
+    assert math.cos(angle["loss.widest_margin"]) == pytest.approx(1 - cosine)
+
+
+@pytest.mark.parametrize("name", ["dcl", "circle", "sigmoid", "simsiam"])
+def test_a_loss_that_asks_for_no_lead_has_no_widest_margin(name: str) -> None:
+    assert "loss.widest_margin" not in setup("pairs", loss__kind=name).facts

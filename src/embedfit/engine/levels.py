@@ -15,9 +15,10 @@ from torch import Tensor
 from embedfit.data.batches import rows_of
 from embedfit.data.examples import Examples
 from embedfit.engine.defaults import Chosen
+from embedfit.engine.objective import OBJECTIVES, Asked
 from embedfit.losses import Loss, PairLoss, Softmax, Symmetric
 from embedfit.losses.temperature import COLDEST, Temperature
-from embedfit.probes.attainable import Points, collapsed, lowest
+from embedfit.probes.attainable import Points, collapsed, lowest, widest_angle, widest_margin
 from embedfit.probes.floor import cosent_chance, cosent_floor
 from embedfit.scores import Rivals, Scores
 
@@ -25,7 +26,9 @@ GRADES = 20  # steps on the scale of grades that the levels of CoSENT's loss are
 CELLS = 1_000_000  # looked at together
 
 
-def loss_facts(loss: Loss | PairLoss, chosen: Chosen, data: Examples, *, brought: bool) -> dict[str, float]:
+def loss_facts(
+    loss: Loss | PairLoss, chosen: Chosen, data: Examples, *, brought: bool, dimension: int
+) -> dict[str, float]:
     """Facts `loss.*` of a run.
 
     Args:
@@ -33,6 +36,7 @@ def loss_facts(loss: Loss | PairLoss, chosen: Chosen, data: Examples, *, brought
         chosen: its settings.
         data: its examples.
         brought: whether documents are brought to its batches besides their own.
+        dimension: e of an embedding.
     """
     if data.target is not None:
         floor, chance = _graded(chosen, data.target)
@@ -41,7 +45,24 @@ def loss_facts(loss: Loss | PairLoss, chosen: Chosen, data: Examples, *, brought
         return {"loss.floor": -1.0, "loss.chance": 0.0}
     met = float(chosen.candidates) if brought else _candidates_met(chosen, data)
     floor, chance = levels(loss, met)
-    return {"loss.candidates": met, "loss.floor": floor, "loss.chance": chance}
+    return {
+        "loss.candidates": met,
+        "loss.floor": floor,
+        "loss.chance": chance,
+        **_widest(chosen.asked, met, dimension),
+    }
+
+
+def _widest(asked: Asked, candidates: float, dimension: int) -> dict[str, float]:
+    """The largest margin that unit vectors can meet, in the measure of the loss; nothing of losses without a lead."""
+    if asked.kind == "triplet":
+        return {"loss.widest_margin": math.sqrt(2 * widest_margin(candidates, dimension))}
+    angular = "margin_kind" in OBJECTIVES[asked.kind].options and asked.margin_kind != "additive"
+    if asked.kind == "circle" or "margin" not in OBJECTIVES[asked.kind].options:
+        return {}
+    if not angular:
+        return {"loss.widest_margin": widest_margin(candidates, dimension)}
+    return {"loss.widest_margin": widest_angle(candidates, dimension)} if asked.margin_kind == "angular" else {}
 
 
 def levels(loss: Loss, candidates: float) -> tuple[float, float]:
