@@ -18,6 +18,8 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -32,6 +34,7 @@ import embedfit as ef
 from benchmarks.datasets import CELLS, data_folder
 from benchmarks.ledger import Ledger
 from benchmarks.quality import minilm
+from embedfit.align import Teacher
 from embedfit.metrics import spearman
 from embedfit.towers import TwoTower, build
 
@@ -41,6 +44,7 @@ ENGLISH = (*MEASURED, "stackfaq", "covid_q", "cranfield")
 TEXT_COLUMNS = {"graded": ("sentence1", "sentence2"), "classes": ("text",), "pairs": ("query", "positive")}
 PART = 2_048  # texts whose vectors are kept in one file
 Encode = Callable[[list[str]], np.ndarray]
+Make = Callable[[], tuple[Encode, int]]
 Test = tuple[ef.Pairs, ef.Pairs]
 
 
@@ -116,22 +120,21 @@ def pace(encode: Encode, texts: list[str]) -> float:
     return len(texts) / min(times)
 
 
-def students(
-    texts: list[str], vectors: Float[np.ndarray, "n e"], teacher: TwoTower, seed: int
-) -> Iterator[tuple[str, Callable[[], TwoTower]]]:
+def students(texts: list[str], at_hand: Teacher, seed: int) -> Iterator[tuple[str, Make]]:
     """Ours by name, each made when it is called."""
-    own, bare = {"encode": teacher.encode}, build("static", texts, dimension=vectors.shape[1], seed=seed)
-    yield "embedfit static", lambda: ef.distil(texts, vectors, seed=seed, **own).model
-    small = build("static", texts, dimension=256, seed=seed)
-    yield "embedfit static, 256 dimensions", lambda: ef.distil(texts, vectors, seed=seed, student=small, **own).model
-    yield "embedfit static, from the vectors alone", lambda: ef.distil(texts, vectors, seed=seed).model
-    yield "the same tower untrained", lambda: TwoTower(bare).eval()
+    bare = build("static", texts, dimension=at_hand.vectors.shape[1], seed=seed)
+    yield "embedfit static", lambda: _ours(ef.distil(texts, at_hand, seed=seed).model)
+    yield "embedfit static, 256 dimensions", lambda: _ours(ef.distil(texts, at_hand.reduced(256), seed=seed).model)
+    yield "embedfit static, from the vectors alone", lambda: _ours(ef.distil(texts, at_hand.vectors, seed=seed).model)
+    yield "a static tower untrained", lambda: _ours(TwoTower(bare).eval())
 
 
-def theirs(texts: list[str]) -> Iterator[tuple[str, Callable[[], Any]]]:
+def _ours(model: TwoTower) -> tuple[Encode, int]:
+    return model.encode, sum(p.numel() for p in model.parameters())
+
+
+def theirs(texts: list[str]) -> Iterator[tuple[str, Make]]:
     """model2vec's, which has no seed."""
-    from model2vec.distill import distill
-
     words = Counter(word for text in texts for word in text.lower().split() if word.isalpha())
     known = [word for word, count in words.most_common() if count > 1]
     for name, more in {
@@ -139,13 +142,20 @@ def theirs(texts: list[str]) -> Iterator[tuple[str, Callable[[], Any]]]:
         "model2vec, 384 dimensions": {"pca_dims": 384},
         "model2vec, words of the texts added": {"vocabulary": known},
     }.items():
-        yield name, lambda more=more: distill(model_name=minilm(), device="cpu", **more)
+        yield name, partial(_their, more)
 
 
-def measured(encode: Encode, tests: Mapping[str, Test], timed: list[str]) -> dict[str, Any]:
-    """The figures of one model."""
-    values = {name: round(scored(encode, train, test), 5) for name, (train, test) in tests.items()}
-    return {"values": values, "texts_per_second": round(pace(encode, timed), 1)}
+def _their(more: Mapping[str, Any]) -> tuple[Encode, int]:
+    from model2vec.distill import distill
+
+    model = distill(model_name=minilm(), device="cpu", **more)
+    # one process, as for the others
+    return partial(model.encode, use_multiprocessing=False), int(np.prod(model.embedding.shape))
+
+
+def scores(encode: Encode, tests: Mapping[str, Test]) -> dict[str, float]:
+    """The figure of one model on each data set."""
+    return {name: round(scored(encode, train, test), 5) for name, (train, test) in tests.items()}
 
 
 def contest(asked: argparse.Namespace, ledger: Ledger) -> int:
@@ -153,29 +163,27 @@ def contest(asked: argparse.Namespace, ledger: Ledger) -> int:
     tests = {name: _cell(name) for name in asked.data}
     texts = training_texts(asked.learn, tests, asked.texts)
     teacher = ef.load(minilm())
-    vectors = taught(texts, teacher, asked.scratch)
+    encode = partial(taught, teacher=teacher, scratch=asked.scratch)
+    at_hand = replace(Teacher.of(teacher, encode(texts)), encode=encode)
 
-    def add(name: str, seed: int, make: Callable[[], Any], size: Callable[[Any], int]) -> None:
+    def add(name: str, seed: int, make: Make) -> None:
         def work() -> dict[str, Any]:
             began = time.perf_counter()
-            model = make()
+            own, parameters = make()
             seconds = round(time.perf_counter() - began, 1)
-            timed = texts[: 500 if name == "teacher" else 20_000]
-            return {"seconds": seconds, "parameters": size(model), **measured(model.encode, tests, timed)}
+            values = scores(encode if name == "teacher" else own, tests)
+            rate = round(pace(own, texts[: 500 if name == "teacher" else 20_000]), 1)
+            return {"seconds": seconds, "parameters": parameters, "texts_per_second": rate, "values": values}
 
         ledger.row({"model": name, "seed": seed}, work)
 
-    add("teacher", 0, lambda: teacher, _size)
+    add("teacher", 0, lambda: _ours(teacher))
     for seed in range(asked.seeds):
-        for name, make in students(texts, vectors, teacher, seed):
-            add(name, seed, make, _size)
+        for name, make in students(texts, at_hand, seed):
+            add(name, seed, make)
     for name, make in theirs(texts):
-        add(name, 0, make, lambda model: int(np.prod(model.embedding.shape)))
+        add(name, 0, make)
     return len(texts)
-
-
-def _size(model: TwoTower) -> int:
-    return sum(p.numel() for p in model.parameters())
 
 
 def table(found: Sequence[Mapping[str, Any]]) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from embedfit.align.vocabulary import VOCABULARY
 from embedfit.cli.app import app
 from embedfit.data.aliases import ALIASES, OF_CLICKS
 from embedfit.doctor import CHECKS, GLOSSARY, Check
@@ -245,6 +246,19 @@ def study(name: str) -> str:
     return page.read_text("utf-8").rstrip() if page.is_file() else f"Not run yet: `python -m studies.{name}`."
 
 
+def benchmark(name: str) -> str:
+    """The table of a benchmark, or how to get it."""
+    page = ROOT / "benchmarks" / "results" / f"{name}.md"
+    return page.read_text("utf-8").rstrip() if page.is_file() else f"Not run yet: `python -m benchmarks.{name}`."
+
+
+def alignment_findings() -> str:
+    """What can speak against a mapping or a teacher."""
+    lines = ["| finding | what | why it hurts | what to do |", "|---|---|---|---|"]
+    lines += [f"| `{name}` | {found.what} | {found.why} | {found.do} |" for name, found in VOCABULARY.items()]
+    return "\n".join(lines)
+
+
 STUDIES = (
     "negatives",
     "corpora",
@@ -256,10 +270,16 @@ STUDIES = (
     "graded",
     "no_negatives",
     "transfer",
+    "align_losses",
+    "align_spaces",
+    "two_languages",
 )
-"""Studies of claims, which docs/studies.md shows."""
+"""Studies of claims, which docs/studies.md and docs/align.md show."""
+BENCHMARKS = ("distil", "migrate")
+"""Benchmarks whose tables hand-written pages show."""
 
 INSERTED = {
+    "alignment_findings": alignment_findings,
     "aliases": aliases,
     "by_data": by_data,
     "families": families,
@@ -267,6 +287,7 @@ INSERTED = {
     "sizes": sizes,
     "study_of_defaults": study_of_defaults,
     **{f"study_{name}": functools.partial(study, name) for name in STUDIES},
+    **{f"benchmark_{name}": functools.partial(benchmark, name) for name in BENCHMARKS},
 }
 """What `<!-- insert: NAME -->` in a hand-written page is replaced with."""
 

@@ -234,10 +234,10 @@ def page(ledger: Ledger) -> Iterator[str]:
     for name, draw in TABLES.items():
         rows = ledger.of(table=name)
         if rows:
-            yield f"## {name}\n\n{draw(rows)}"
+            yield f"### {name}\n\n{draw(rows)}"
     found = judged(ledger)
     if found:
-        yield f"## verdicts\n\n{verdicts(found)}"
+        yield f"### verdicts\n\n{verdicts(found)}"
 
 
 def main() -> None:

@@ -223,7 +223,7 @@ def main() -> None:
     spaces(ledger, asked)
     drawn = {"spaces": spaces_table(ledger.of(table="spaces")), "index": index_table(ledger.of(table="index")),
              "verdicts": verdicts(judged(ledger))}  # fmt: skip
-    said = "\n\n".join(f"## {name}\n\n{text}" for name, text in drawn.items())
+    said = "\n\n".join(f"### {name}\n\n{text}" for name, text in drawn.items())
     print(said)
     if place is not None:
         place.with_suffix(".md").write_text(said + "\n", "utf-8")

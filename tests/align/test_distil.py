@@ -8,10 +8,12 @@ import torch
 from spaces import noise, unit
 from torch import nn
 
-from embedfit.align import Descent, check_teacher, descend, distil
+from embedfit.align import Descent, Teacher, check_teacher, descend, distil
+from embedfit.align.distil import TEMPERATURES
+from embedfit.align.lesson import divided
 from embedfit.errors import DataError, NonFiniteLossError
 from embedfit.losses.vectors import MSE, objective
-from embedfit.towers import build
+from embedfit.towers import TwoTower, build
 
 WORDS = ["card", "loan", "transfer", "pin", "rate", "fee", "top", "up", "cash", "refund", "abroad", "lost"]
 TABLE = unit(noise(len(WORDS), 16, 0))
@@ -43,6 +45,11 @@ def test_a_student_of_fewer_dimensions_learns_the_strongest() -> None:
     made = distil(texts, vectors, student=build("static", texts, dimension=8), plan=QUICK)
     assert made.model.dimension == 8
     assert made.quality.cosine.mean() > 0.6
+    teacher = Teacher(vectors=vectors, encode=lambda words: np.ones((len(words), 16), np.float32)).reduced(8)
+    kept, all_of_it = teacher.vectors @ teacher.vectors.T, vectors @ vectors.T
+    assert np.corrcoef(kept.ravel(), all_of_it.ravel())[0, 1] > 0.8
+    assert teacher.encode is not None
+    assert teacher.encode(["card"]).shape == (1, 8)
 
 
 def test_sub_words_embedded_by_the_teacher_are_a_better_start() -> None:
@@ -52,8 +59,54 @@ def test_sub_words_embedded_by_the_teacher_are_a_better_start() -> None:
         rows = [[TABLE[i] for i, w in enumerate(WORDS) if w in word] for word in words]
         return unit(np.stack([sum(row, np.zeros(16, np.float32)) for row in rows]) + 1e-3)
 
-    plain, started = (distil(texts, vectors, encode=e, plan=QUICK) for e in (None, encode))
+    plain, started = (distil(texts, Teacher(vectors=vectors, encode=e), plan=QUICK) for e in (None, encode))
     assert started.curve.held_out[0] > plain.curve.held_out[0] + 0.2
+
+
+def test_a_model_can_be_the_teacher() -> None:
+    texts, vectors = taught()
+    first = distil(texts, vectors, plan=QUICK).model
+    assert isinstance(first, TwoTower)
+    second = distil(texts, first, plan=QUICK)
+    assert second.quality.cosine.mean() > 0.8
+
+
+def test_the_temperature_is_the_one_whose_short_run_agrees_best() -> None:
+    texts, vectors = taught()
+    made = distil(texts, vectors, plan=QUICK)
+    assert set(made.temperatures) == set(TEMPERATURES)
+    assert made.temperatures[made.temperature] == max(made.temperatures.values())
+    fixed = distil(texts, vectors, plan=QUICK, objective=objective("cosine+distribution", temperature=0.3))
+    assert (fixed.temperature, fixed.temperatures) == (None, {})
+
+
+def test_a_translation_lands_on_its_original() -> None:
+    texts, vectors = taught()
+    other = [" ".join(f"z{WORDS.index(word)}z" for word in text.split()) for text in texts]
+    made = distil(texts, vectors, translations=other, plan=QUICK)
+    assert made.crossing is not None
+    assert made.crossing.recall(1) > 0.5
+    assert made.to_dict()["translation/recall@1"] == made.crossing.recall(1)
+    assert distil(texts, vectors, plan=QUICK).crossing is None
+    with pytest.raises(DataError, match="300 texts and 299 translations"):
+        distil(texts, vectors, translations=other[:-1])
+
+
+def test_a_text_its_repetition_and_its_translations_are_on_one_side() -> None:
+    originals = [f"text {i % 40}" for i in range(60)]
+    other = [f"wort {i % 30}" for i in range(60)]
+    tower = build("static", [*originals, *other], dimension=4)
+    lesson = divided([*originals, *other], tower.tokenize([*originals, *other]), noise(60, 4, 0), seed=0)
+    side = np.zeros(120, int)
+    for number, rows in enumerate((lesson.train, lesson.choice, lesson.test)):
+        side[rows] = number
+    assert sorted(torch.cat([lesson.train, lesson.choice, lesson.test]).tolist()) == list(range(120))
+    assert (side[:60] == side[60:]).all()
+    by_text: dict[str, set[int]] = {}
+    for text, where in zip([*originals, *other], side, strict=True):
+        by_text.setdefault(text, set()).add(int(where))
+    assert all(len(where) == 1 for where in by_text.values())
+    assert len(lesson.test) > 0
 
 
 def test_a_teacher_whose_vectors_are_shuffled_is_refused() -> None:

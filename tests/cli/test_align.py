@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from commands import typed
 
+from embedfit.align.vocabulary import VOCABULARY
+
 
 def unit(rows: np.ndarray) -> np.ndarray:
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
@@ -107,3 +109,39 @@ def test_bad_rows_are_left_out_and_counted_where_asked(spaces: Path) -> None:
     found = typed("align", "broken.npy", "new.npy", "--on-bad-rows", "skip", "--labels", "label.npy")
     assert found.exit_code == 0, found.stderr
     assert "1 rows were left out" in found.stderr
+
+
+@pytest.mark.parametrize("name", ["unreachable_target", "noisy_teacher"])
+def test_a_finding_is_explained_by_its_name(name: str) -> None:
+    said = typed("explain", name)
+    assert said.exit_code == 0, said.stderr
+    assert VOCABULARY[name].what in said.stdout
+    assert VOCABULARY[name].do in said.stdout
+
+
+def test_a_student_of_scores_and_one_of_two_languages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(3)
+    words = ["card", "loan", "pin", "fee", "rate", "cash", "visa", "lost"]
+    of_word = dict(zip(words, rng.standard_normal((8, 6)), strict=True))
+    texts = [" ".join(rng.choice(words, 3, replace=False)) for _ in range(240)]
+    vectors = unit(np.stack([sum(of_word[word] for word in text.split()) for text in texts]))
+    np.save("teacher.npy", vectors)
+    Path("texts.txt").write_text("\n".join(texts), "utf-8")
+    Path("other.txt").write_text("\n".join(" ".join(f"z{w}z" for w in t.split()) for t in texts), "utf-8")
+    two = typed("align", "texts.txt", "teacher.npy", "--student", "static", "--translations", "other.txt", "-o", "two")
+    assert two.exit_code == 0, two.stderr
+    assert "translations find their original first" in two.stdout
+    rows = [(texts[i], texts[j], float(vectors[i] @ vectors[j])) for i in range(40) for j in range(40, 240, 20)]
+    lines = ["query\tdocument\tscore", *(f"{q}\t{d}\t{s:.4f}" for q, d, s in rows)]
+    Path("scores.tsv").write_text("\n".join(lines), "utf-8")
+    Path("known.txt").write_text("\n".join(str(int(s > 0.7)) for _, _, s in rows), "utf-8")
+    words_ = ("align", "texts.txt", "scores.tsv", "--student", "static", "--labels", "known.txt")
+    made = typed(*words_, "-o", "small", "--format", "json")
+    assert made.exit_code == 0, made.stderr
+    said = json.loads(made.stdout)
+    assert said["agreement"] > 0
+    assert said["temperatures"][f"{said['temperature']:g}"] == max(said["temperatures"].values())
+    refused = typed(*words_, "-o", "again", "--objective", "mse")
+    assert refused.exit_code == 2
+    assert "no effect where the teacher is a table of scores" in refused.stderr

@@ -8,16 +8,23 @@ __all__ = [
     "Descent",
     "Distilled",
     "Fit",
+    "Ratings",
+    "Rehearsed",
+    "Teacher",
     "align",
+    "check_ratings",
     "check_teacher",
     "descend",
     "distil",
+    "distil_scores",
     "learn_map",
     "migrate",
 ]
 
 from embedfit.align.alignment import Alignment, Fit, align, learn_map
 from embedfit.align.descent import Curve, Descent, descend
-from embedfit.align.distil import Distilled, distil
+from embedfit.align.distil import Distilled, Teacher, distil
 from embedfit.align.migrate import migrate
+from embedfit.align.ratings import Ratings, check_ratings
+from embedfit.align.rehearse import Rehearsed, distil_scores
 from embedfit.align.teacher import check_teacher

@@ -17,7 +17,10 @@ from embedfit.cli.options import as_given, as_json
 @click.argument("target", metavar="TARGET")
 @click.option("--texts", metavar="FILE", help="Texts that SOURCE and TARGET, two models then, embed.")
 @click.option("--apply", "map_folder", metavar="MAP", help="Put the vectors of SOURCE through this map into TARGET.")
-@click.option("--student", metavar="KIND", help="Distil: SOURCE are texts, TARGET the teacher or its vectors.")
+@click.option(
+    "--student", metavar="KIND", help="Distil: SOURCE are texts; TARGET is the teacher, its vectors or scores."
+)
+@click.option("--translations", metavar="FILE", help="With --student: each text of SOURCE in another language.")
 @click.option("-o", "--out", metavar="DIR", help="Where the map, or the student, is saved.")
 @click.option(
     "--map", "kind", type=click.Choice(["auto", "orthogonal", "low-rank", "linear", "mlp"]), default="auto",
@@ -52,6 +55,7 @@ def align(source: str, target: str, map_folder: str | None, student: str | None,
     embedfit align old-index.npy new-index.npy --apply maps/old-to-new
     embedfit align runs/faq-1 all-MiniLM-L6-v2 --texts texts.txt
     embedfit align texts.txt all-MiniLM-L6-v2 --student static -o small
+    embedfit align texts.txt scores.tsv --student static -o small
     """
     from embedfit.cli import aligning
 
@@ -59,9 +63,11 @@ def align(source: str, target: str, map_folder: str | None, student: str | None,
         _only(how, "--apply", "id_column")
         return aligning.apply(map_folder, source, target, how["id_column"], form)
     if student is not None:
-        used = ("out", "objective", "labels", "seed")
+        used = ("out", "objective", "labels", "translations", "seed")
         _only(how, "--student", *used)
         return aligning.distil(source, target, student, form, **{name: how[name] for name in used})
+    if how.pop("translations") is not None:
+        raise click.UsageError("--translations needs --student", ctx=click.get_current_context())
     return aligning.compare(source, target, form, **how)
 
 

@@ -10,19 +10,32 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
-from embedfit.align import Alignment, Fit, check_teacher, migrate
+from embedfit.align import (
+    Alignment,
+    Distilled,
+    Fit,
+    Ratings,
+    Rehearsed,
+    Teacher,
+    check_teacher,
+    distil_scores,
+    migrate,
+)
 from embedfit.align import align as align_spaces
 from embedfit.align import distil as distil_teacher
 from embedfit.cli.sources import open_model
 from embedfit.cli.terminal import console, print_json, say, show
+from embedfit.data import read
+from embedfit.data.paths import format_of
 from embedfit.data.texts import read_texts
-from embedfit.data.vector_files import is_vectors, read_labels, read_vectors
+from embedfit.data.vector_files import is_vectors, read_label_values, read_labels, read_vectors
 from embedfit.data.vectors import Matched, Vectors, match
 from embedfit.errors import DataError, ModelError
-from embedfit.towers import KINDS, save
+from embedfit.towers import KINDS, build, save
 from embedfit.towers.files import read_json
 from embedfit.towers.vector_map import append_to_model, load_map
 
@@ -75,42 +88,93 @@ def distil(
         raise DataError(f"a student is built from scratch; got '{student}'", hint=f"one of {', '.join(KINDS)}")
     if out is None:
         raise DataError("a student that is not saved is of no use", hint="-o DIR")
-    rows = read_texts(file)
-    encode = None
-    if is_vectors(teacher):
-        vectors = read_vectors(teacher).values
-    else:
-        model = open_model(teacher).model
-        say(f"{teacher} embeds {len(rows):,} texts", style="dim")
-        vectors = model.encode(rows, role="document")
-        encode = partial(model.encode, role="document")
-    vectors = np.asarray(vectors, np.float32)
+    texts = read_texts(file)
+    if not is_vectors(teacher) and Path(teacher).is_file() and format_of(Path(teacher)) is not None:
+        return _distil_scores(texts, teacher, student, form, out=out, labels=labels, **training)
+    given = _teacher(teacher, texts)
     if labels is not None:
-        found = check_teacher(rows, vectors, labels=read_labels(labels, len(rows)))
+        found = check_teacher(texts, given.vectors, labels=read_labels(labels, len(texts)))
         show(*map(str, found))
         if any(finding.severity == "issue" for finding in found):
             return 1
+    other = training.pop("translations")
     made = distil_teacher(
-        rows,
-        vectors,
+        texts,
+        given,
         student=student,
-        encode=encode,
+        translations=None if other is None else read_texts(other),
         **{name: value for name, value in training.items() if value != "auto"},
     )
-    place = save(made.model, out, extra={"teacher": teacher, "distilled": made.to_dict()})
-    if form == "json":
-        print_json(made.to_dict())
-        return 0
     v = made.to_dict()
-    for finding in made.findings:
-        show(str(finding))
-    show(
-        f"{place}: {student}, {v['parameters']:,} parameters, {v['dimension']} dimensions",
+    place = save(made.model, out, extra={"teacher": teacher, "distilled": v})
+    said = [
         f"held out {v['rows']:,} texts: cosine with the teacher {v['cosine']:.3f}, the right one of "
         f"{v['candidates']:,} first for {v['recall@1']:.3f}, similarities ordered as the teacher's "
-        f"{v['similarity/spearman']:.3f} (Spearman)",
+        f"{v['similarity/spearman']:.3f} (Spearman)"
+    ]
+    if made.crossing is not None:
+        said.append(f"translations find their original first for {made.crossing.recall(1):.3f} "
+                    f"of {len(made.crossing.rank):,}")  # fmt: skip
+    return _taught(made, v, f"{place}: {student}", said, form)
+
+
+def _distil_scores(
+    texts: list[str], teacher: str, student: str, form: str, *, out: str, labels: str | None, **training: Any
+) -> int:
+    """The same where the teacher is a table of scores."""
+    if training["objective"] != "auto" or training["translations"] is not None:
+        name = "objective" if training["objective"] != "auto" else "translations"
+        raise DataError(f"--{name} has no effect where the teacher is a table of scores", hint="leave it out")
+    table = read(teacher, kind="graded").table
+    ratings = Ratings(
+        queries=table["sentence1"].to_list(),
+        documents=table["sentence2"].to_list(),
+        scores=table["score"].to_numpy().astype(np.float64),
+        relevant=None if labels is None else _relevant(read_label_values(labels, len(table)), labels),
     )
+    tower = build(student, [*texts, *ratings.queries, *ratings.documents], seed=training["seed"])
+    made = distil_scores(ratings, student=tower, seed=training["seed"])
+    v = made.to_dict()
+    place = save(made.model, out, extra={"teacher": teacher, "distilled": v})
+    said = [
+        f"held out {v['queries']:,} queries: candidates ordered as the teacher's {v['agreement']:.3f} "
+        f"({v['agreement/low']:.3f}..{v['agreement/high']:.3f}; TF-IDF {v['lexical/agreement']:.3f}; Spearman), the "
+        f"same one first for {v['first']:.3f}"
+    ]
+    return _taught(made, v, f"{place}: {student}", said, form)
+
+
+def _relevant(values: list[Any], labels: str) -> Bool[np.ndarray, " n"]:
+    try:
+        return np.array([float(value) > 0 for value in values])
+    except ValueError as error:
+        raise DataError(
+            f"{labels}: {error}",
+            hint="beside scores, the label of a row says whether its document answers its query: 1 or 0",
+        ) from error
+
+
+def _taught(made: Distilled | Rehearsed, values: dict[str, Any], name: str, said: list[str], form: str) -> int:
+    """Say what became of a student."""
+    if form == "json":
+        print_json(values)
+        return 0
+    for finding in made.findings:
+        show(str(finding))
+    show(f"{name}, {values['parameters']:,} parameters, {values['dimension']} dimensions", *said)
+    if made.temperature is not None:
+        tried = ", ".join(f"{t:g} {value:.3f}" for t, value in made.temperatures.items())
+        show(f"temperature {made.temperature:g} (agreement after a short run: {tried})")
     return 0
+
+
+def _teacher(name: str, texts: list[str]) -> Teacher:
+    if is_vectors(name):
+        return Teacher(vectors=np.asarray(read_vectors(name).values, np.float32))
+    model = open_model(name).model
+    say(f"{name} embeds {len(texts):,} texts", style="dim")
+    encode = partial(model.encode, role="document")
+    return Teacher(vectors=encode(texts), encode=encode)
 
 
 def _pairs(source: str, target: str, texts: str | None, id_column: str | None, on_bad_rows: Any) -> Matched:

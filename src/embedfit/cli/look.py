@@ -39,10 +39,21 @@ def report(run: str, out: str | None) -> int:
 @click.argument("code", required=False, shell_complete=complete_code)
 @as_json
 def explain(code: str | None, form: str) -> int:
-    """Print the page of a check: what it measures, why it hurts, what to do. Without CODE, list all checks."""
+    """Print the page of a check: what it measures, why it hurts, what to do. Without CODE, list all checks.
+
+    CODE may also be the name of a finding of `embedfit align`, such as no_mapping.
+    """
+    from embedfit.align.vocabulary import VOCABULARY
     from embedfit.cli.pages import catalogue, page
     from embedfit.doctor import select
 
+    if code is not None and code in VOCABULARY:
+        text = VOCABULARY[code].page(code)
+        if form == "json":
+            print_json([{"code": code, "name": code, "component": "align", "page": text}])
+        else:
+            show(text)
+        return 0
     found = select([code] if code else [])
     if form == "json":
         print_json([{"code": c.code, "name": c.name, "component": c.component, "page": c.page} for c in found])
@@ -51,6 +62,7 @@ def explain(code: str | None, form: str) -> int:
     else:
         show(catalogue(found))
         say("one page: embedfit explain CODE", style="dim")
+        say(f"findings of embedfit align: {', '.join(VOCABULARY)}", style="dim")
     return 0
 
 

@@ -7,7 +7,7 @@ Axes: n rows, b rows of a block, e dimensions.
 
 from __future__ import annotations
 
-__all__ = ["is_vectors", "read_labels", "read_vectors", "stream"]
+__all__ = ["is_vectors", "read_label_values", "read_labels", "read_vectors", "stream"]
 
 import os
 import zipfile
@@ -63,7 +63,15 @@ def read_vectors(source: str | os.PathLike[str], *, id_column: str | None = None
 
 
 def read_labels(source: str | os.PathLike[str], count: int, *, column: str | None = None) -> Int[np.ndarray, " n"]:
-    """A class number for each row: an array of an .npz or .npy file, or one text per line or cell.
+    """A class number for each row; see `read_label_values`."""
+    number: dict[Any, int] = {}
+    return np.array(
+        [number.setdefault(value, len(number)) for value in read_label_values(source, count, column=column)]
+    )
+
+
+def read_label_values(source: str | os.PathLike[str], count: int, *, column: str | None = None) -> list[Any]:
+    """A label for each row: an array of an .npz or .npy file, or one text per line or cell.
 
     Args:
         source: `file.npz:name`, `file.npy`, or a table or text file as `read_texts` reads it.
@@ -83,8 +91,7 @@ def read_labels(source: str | os.PathLike[str], count: int, *, column: str | Non
         values = read_texts(source, column=column)
     if len(values) != count:
         raise DataError(f"{source}: {len(values)} labels for {count} rows", hint="every row needs one label")
-    number: dict[Any, int] = {}
-    return np.array([number.setdefault(value, len(number)) for value in values])
+    return values
 
 
 def stream(

@@ -12,6 +12,7 @@ __all__ = [
     "MAE",
     "MSE",
     "OBJECTIVES",
+    "TEMPERED",
     "Contrastive",
     "Cosine",
     "Distribution",
@@ -194,7 +195,7 @@ class Ranking(VectorLoss):
     """Relational: of two other rows, the one the target is nearer to must be nearer in the prediction by a margin.
 
     Mean over ordered pairs (j, k) with cos(t_i, t_j) > cos(t_i, t_k) of max(0, margin - cos(p_i, p_j) + cos(p_i, p_k)).
-    Within a row; Zhang et al. compare every two pairs of the batch, n^4 / 8 of them. Memory grows with n^3.
+    Memory grows with n^3; Zhang et al. compare every two pairs of the batch, n^4 / 8 of them.
 
     Args:
         margin: in cosine; > 0.
@@ -240,11 +241,7 @@ class Weighted(VectorLoss):
 
 
 def jasper() -> Weighted:
-    """The three-term objective of Jasper and Stella, with its weights: direction, similarities, their order.
-
-    References:
-        Zhang et al. 2024, https://arxiv.org/abs/2412.19048, equation 4.
-    """
+    """Direction, similarities and their order, as Zhang et al. 2024 weigh them (arXiv 2412.19048, equation 4)."""
     return Weighted((10.0, Cosine()), (200.0, Similarity()), (20.0, Ranking()))
 
 
@@ -254,10 +251,12 @@ OBJECTIVES = (
     "contrastive", "similarity", "distribution",
 )  # fmt: skip
 """Names that `objective` knows."""
+TEMPERED = frozenset({"contrastive", "distribution"})
+"""Terms that have a temperature."""
 
 
-def objective(name: str) -> VectorLoss:
-    """An objective by its name, terms joined by `+` weighted alike.
+def objective(name: str, *, temperature: float = 0.05) -> VectorLoss:
+    """An objective by its name, terms joined by `+` weighted alike; the temperature is that of the terms with one.
 
     Raises:
         RecipeError: there is no such objective.
@@ -272,9 +271,9 @@ def objective(name: str) -> VectorLoss:
         "cosine": Cosine(),
         "margin": Margin(),
         "margin-hardest": Margin(hardest=True),
-        "contrastive": Contrastive(),
+        "contrastive": Contrastive(temperature),
         "similarity": Similarity(),
-        "distribution": Distribution(),
+        "distribution": Distribution(temperature),
     }
     terms = name.split("+")
     if not all(term in single for term in terms):
