@@ -124,7 +124,7 @@ def examine(recipe: Recipe, record: Run | None = None, *, budget: float = 120.0)
     elif author >= (1 - BANDS[0]) * reference and author > 0:
         verdict, why = "healthy", f"{compared}; keep going"
     cost = Cost(seconds=time.perf_counter() - began, steps=trials.made)
-    return Diagnosis(verdict=verdict, why=why, cost=cost, findings=tuple(findings))
+    return Diagnosis(verdict=verdict, why=why, cost=cost, findings=tuple(findings), evidence=known)
 
 
 def differing(recipe: Recipe) -> dict[str, dict[str, Any]]:

@@ -10,7 +10,7 @@ from embedfit.doctor import CHECKS, GLOSSARY, explain, select
 from embedfit.doctor.check import COMPONENTS
 from embedfit.errors import EmbedfitError
 
-SECTIONS = ["What it measures", "Why it hurts", "What to do", "How to confirm", "References"]
+SECTIONS = ["What it measures", "Why it hurts", "What to do", "How to confirm", "References", "How sure it is"]
 every_check = pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.code)
 
 

@@ -14,8 +14,9 @@ from embedfit.cli.terminal import print_json, say, show
 @click.argument("run", metavar="RUN|RECIPE|LOG", type=click.Path())
 @click.option("--budget", default="120s", metavar="TIME", help="What experiments may take, such as 60s or 5 min.")
 @click.option("--passive", is_flag=True, help="Train nothing: only what the record says.")
+@click.option("--html", metavar="FILE", help="Write the diagnosis as one page, too, with curves and effects.")
 @as_json
-def diagnose(run: str, budget: str, passive: bool, form: str) -> int:
+def diagnose(run: str, budget: str, passive: bool, html: str | None, form: str) -> int:
     """Find out why a run did not converge, or that it is healthy. The exit status is 1 where it is ill.
 
     RUN is a run folder, RECIPE a recipe, LOG a table of readings (CSV), a Trainer's trainer_state.json or TensorBoard's
@@ -43,10 +44,13 @@ def diagnose(run: str, budget: str, passive: bool, form: str) -> int:
     else:
         finished = (written.parent / "evaluation.json").is_file()
         found = examine(from_toml(written), load(written.parent) if finished else None, budget=seconds(budget))
+    page = None if html is None else found.to_html(html)
     if form == "json":
         print_json(found.to_dict())
     else:
         show(diagnosis_view(found))
+        if page is not None:
+            say(f"page: {page}", style="dim")
         if found.troubles:
             say(f"more: embedfit explain {found.troubles[0].code}", style="dim")
     return int(found.verdict == "ill")

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar
 
+from embedfit.doctor.alarms import alarms_of
 from embedfit.run import Run
 
 COMPONENTS = (
@@ -180,14 +181,16 @@ class Check(ABC):
 
     @property
     def page(self) -> str:
-        """The docstring, with `{threshold}` filled in from this check's own fields."""
+        """The docstring, with `{threshold}` filled in from this check's own fields; limits and measured false alarms."""
         limits = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
 
         def fill(match: re.Match[str]) -> str:
             return format(limits[match[1]], match[2] or "") if match[1] in limits else match[0]
 
         text = re.sub(r"\{(\w+)(?::([^{}]*))?\}", fill, inspect.getdoc(type(self)) or "")
-        return f"# {self.code} {self.name}\n\n{text}\n"
+        named = ", ".join(f"{name} {limit:g}" for name, limit in limits.items()) or "none"
+        alarms = alarms_of(self.code) or "not measured"
+        return f"# {self.code} {self.name}\n\n{text}\n\n## How sure it is\nLimits: {named}.\nFalse alarms: {alarms}.\n"
 
 
 def _finite(value: Any) -> Any:

@@ -38,7 +38,8 @@ def diagnose(run: Run, codes: Iterable[str] = ()) -> Diagnosis:
         key=lambda finding: (finding.outcome.badness, finding.outcome is Outcome.WATCH and _advisory(finding))
     )  # stable: by code within
     verdict, why = _sum_up(run, findings)
-    return Diagnosis(verdict=verdict, why=why, cost=Cost(seconds=time.perf_counter() - began), findings=tuple(findings))
+    cost = Cost(seconds=time.perf_counter() - began)
+    return Diagnosis(verdict=verdict, why=why, cost=cost, findings=tuple(findings), evidence=run)
 
 
 def examine(check: Check, run: Run) -> Finding:

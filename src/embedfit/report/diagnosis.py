@@ -1,4 +1,4 @@
-"""A diagnosis as one HTML file: verdict, what to do, what each part costs, every check with its number."""
+"""A diagnosis as one HTML file: verdict, what to do, what each part costs, what it is not, curves, pairs, checks."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ import jinja2
 from markupsafe import Markup
 
 from embedfit.doctor import Diagnosis, Finding, Outcome
+from embedfit.doctor.alarms import alarms_of
+from embedfit.report import words
+from embedfit.report.evidence import course_figures, forest, in_words, kept_figures, rivals
 from embedfit.report.html import MARKS, coded
-from embedfit.report.plots import Bar, intervals
-from embedfit.run import write_atomically
+from embedfit.run import Run, write_atomically
 
 
 def write_diagnosis(diagnosis: Diagnosis, path: str | os.PathLike[str]) -> Path:
@@ -34,25 +36,34 @@ def write_diagnosis(diagnosis: Diagnosis, path: str | os.PathLike[str]) -> Path:
 
 def render_diagnosis(diagnosis: Diagnosis) -> str:
     """The page as one text."""
-    folder = Path(__file__).parent
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(folder), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
     )
-    environment.filters["code"] = coded
-    groups = [
-        ("Findings", diagnosis.troubles),
-        ("Excluded by experiment", tuple(f for f in diagnosis.having(Outcome.CLEAR) if f.confirmed is False)),
-        ("Fine", tuple(f for f in diagnosis.having(Outcome.CLEAR) if f.confirmed is not False)),
-        ("Not known", diagnosis.having(Outcome.NOT_APPLICABLE, Outcome.SKIPPED, Outcome.FAILED)),
-    ]
-    text = json.dumps(diagnosis.to_dict(), ensure_ascii=False).replace("</", "<\\/")
+    environment.filters |= {"code": coded, "effect": in_words, "three": "{:.3g}".format}
+    run, excluded = diagnosis.evidence or Run(), rivals(diagnosis.findings)
+    elsewhere = {rival.finding.code for rival in excluded}
+    known = ((f.code, alarms_of(f.code)) for f in diagnosis.findings)
+    text = json.dumps(diagnosis.to_dict(), ensure_ascii=False).replace("<", "\\u003c")
     return environment.get_template("diagnosis.html.j2").render(
         diagnosis=diagnosis,
+        troubles=diagnosis.troubles,
         marks=MARKS,
-        style=Markup((folder / "style.css").read_text("utf-8")),
+        trained=words.trained(run) if run.facts.get("data.rows") else "",
         cure=_cure(diagnosis.troubles),
-        forest=_forest(diagnosis.findings),
-        groups=groups,
+        forest=forest(diagnosis.findings),
+        rivals=excluded,
+        course=course_figures(run),
+        kept=kept_figures(run),
+        mistakes=words.mistakes(run),
+        fine=[f for f in diagnosis.having(Outcome.CLEAR) if f.code not in elsewhere],
+        unknown=diagnosis.having(Outcome.FAILED, Outcome.SKIPPED, Outcome.IGNORED, Outcome.NOT_APPLICABLE),
+        alarms={code: str(alarms) for code, alarms in known if alarms is not None},
+        cost=_cost(diagnosis),
+        command=words.command(run) if run.folder is not None else "",
+        count=words.count,
         json=Markup(text),
     )
 
@@ -66,12 +77,8 @@ def _cure(troubles: tuple[Finding, ...]) -> str:
     return "\n".join(lines)
 
 
-def _forest(findings: tuple[Finding, ...]) -> Markup | None:
-    """Effects of the parts that were exchanged, the dearest first."""
-    measured = sorted((f for f in findings if f.effect is not None), key=lambda f: f.effect.relative if f.effect else 0)
-    bars = [
-        Bar(label=f.name, value=f.effect.relative, low=f.effect.low, high=f.effect.high,
-            role="model" if f in findings and f.outcome in (Outcome.ISSUE, Outcome.WATCH) else "baseline")
-        for f in measured if f.effect is not None
-    ]  # fmt: skip
-    return intervals(bars, description="Change of the held-out metric by each part") if bars else None
+def _cost(diagnosis: Diagnosis) -> str:
+    """Seconds and steps in a sentence."""
+    steps = diagnosis.cost.steps
+    taken = f"{steps:,} training steps of experiments" if steps else "nothing was trained"
+    return f"{diagnosis.cost.seconds:.2g} s, {taken}."

@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
-__all__ = ["Figure", "geometry_figures", "map_figure", "result_bars", "result_figure", "training_figures"]
+__all__ = [
+    "Figure",
+    "drawn_figure",
+    "finite",
+    "geometry_figures",
+    "loss_figure",
+    "map_figure",
+    "metric_figure",
+    "readings_figure",
+    "readings_of",
+    "result_bars",
+    "result_figure",
+    "similarity_figure",
+    "spectrum_figure",
+    "training_figures",
+]
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -61,24 +76,25 @@ def training_figures(run: Run) -> list[Figure]:
     """The curves of training: loss, held-out metric, and the small ones."""
     metric = str(run.facts.get("metric", "metric"))
     return [
-        _loss(run),
-        _dev(run, metric),
-        _readings(run, "Cosines in the batch", ("positive/mean", "negative/max", "negative/mean"),
+        loss_figure(run),
+        metric_figure(run, metric),
+        readings_figure(run, "Cosines in the batch", ("positive/mean", "negative/max", "negative/mean"),
                   "Positives should leave the negatives behind.", ("positives", "hardest", "negatives")),
-        _readings(run, "Recall@1 in the batch", ("in_batch/recall@1",),
+        readings_figure(run, "Recall@1 in the batch", ("in_batch/recall@1",),
                   "Share of queries whose positive beats every negative of the batch; a tie is a miss.", ("",)),
-        _readings(run, "Spread of the queries", ("query/effective_rank", "query/mean_direction"),
+        readings_figure(run, "Spread of the queries", ("query/effective_rank", "query/mean_direction"),
                   "Directions filled (1: as even as chance), and the norm of the mean direction (1: all alike).",
                   ("directions", "mean")),
-        _readings(run, "Learning rate", ("learning_rate",), "Warm-up, then decay.", ("",)),
-        _readings(run, "Gradient norm", ("gradient_norm",), "Before long gradients are shortened.", ("",)),
-        _readings(run, "Step over weights", ("update_ratio",), "Size of a step, as a share of the weights.", ("",)),
+        readings_figure(run, "Learning rate", ("learning_rate",), "Warm-up, then decay.", ("",)),
+        readings_figure(run, "Gradient norm", ("gradient_norm",), "Before long gradients are shortened.", ("",)),
+        readings_figure(run, "Step over weights", ("update_ratio",), "Size of a step: share of the weights.", ("",)),
     ]  # fmt: skip
 
 
 def geometry_figures(run: Run) -> list[Figure]:
     """Recall against k, similarities, singular values, and answers by coverage where they were measured."""
-    return [_recall(run), _similarity(run), _spectrum(run), *([covered] if (covered := _coverage(run)) else [])]
+    covered = _coverage(run)
+    return [_recall(run), similarity_figure(run), spectrum_figure(run), *([covered] if covered else [])]
 
 
 def map_figure(run: Run) -> Figure:
@@ -87,7 +103,7 @@ def map_figure(run: Run) -> Figure:
     points = [
         Point(x=x, y=y, text=str(row.get("text", "")), label=str(row.get("label") or ""))
         for row in _rows(run.samples.get("map"))
-        if (x := _number(row.get("x"))) is not None and (y := _number(row.get("y"))) is not None
+        if (x := finite(row.get("x"))) is not None and (y := finite(row.get("y"))) is not None
     ]
     if not points:
         return Figure(title=title, svg=None, words="No map was drawn for this run.")
@@ -96,46 +112,54 @@ def map_figure(run: Run) -> Figure:
     return Figure(title=title, svg=scatter(points, description=f"{len(points)} texts in {groups} groups"), words=words)
 
 
-def _loss(run: Run) -> Figure:
-    raw = _history(run, "loss")
+def loss_figure(run: Run) -> Figure:
+    """The loss between its floor and chance."""
+    raw = readings_of(run, "loss")
     title, levels = "Loss", []
     for name in ("chance", "floor"):
-        value = _number(run.facts.get(f"loss.{name}"))
+        value = finite(run.facts.get(f"loss.{name}"))
         if value is not None:
             levels.append(Level(label=f"{name} {value:.2f}", value=value))
     lines = [Curve(label="training", points=_smooth(raw), faint=raw)] if raw else []
-    dev = _history(run, "dev/loss")
+    dev = readings_of(run, "dev/loss")
     if dev:
         lines.append(Curve(label="held-out", points=dev, role="other"))
     words = "Chance: all candidates look alike. Floor: no embedding can get lower." if levels else ""
-    return _drawn(title, words, lines, "no reading of the loss", levels)
+    return drawn_figure(title, words, lines, "no reading of the loss", levels)
 
 
-def _dev(run: Run, metric: str) -> Figure:
-    points = _history(run, f"dev/{metric}")
+def metric_figure(run: Run, metric: str) -> Figure:
+    """The held-out metric beside the lexical baseline and chance."""
+    points = readings_of(run, f"dev/{metric}")
     # measured as the curve is; the final evaluation may look at more texts
-    value = _number(run.facts.get("train.lexical", run.evaluation.get(f"lexical/{metric}")))
+    value = finite(run.facts.get("train.lexical", run.evaluation.get(f"lexical/{metric}")))
     levels = []
     if value is not None:
         levels.append(Level(label=f"lexical {value:.2f}", value=value, role="baseline"))
     lines = [Curve(label="this model", points=points)] if points else []
     words = "On held-out rows." + (" The line is the lexical baseline, which training has to beat." if levels else "")
-    return _drawn(f"Held-out {metric}", words, lines, "no evaluation during training", levels)
+    chance = finite(run.facts.get("metric.chance"))
+    if chance is not None and lines:
+        levels.append(Level(label=f"chance {chance:.2f}", value=chance))
+        words += " Chance: the order is random."
+    return drawn_figure(f"Held-out {metric}", words, lines, "no evaluation during training", levels)
 
 
-def _readings(run: Run, title: str, names: Sequence[str], words: str, labels: Sequence[str]) -> Figure:
+def readings_figure(run: Run, title: str, names: Sequence[str], words: str, labels: Sequence[str]) -> Figure:
+    """Readings of a run over its steps, drawn small."""
     roles = ("model", "baseline", "other")
     lines = [
         Curve(label=label, points=_smooth(points) if len(names) > 1 else points, role=role)
         for name, label, role in zip(names, labels, roles, strict=False)
-        if (points := _history(run, name))
+        if (points := readings_of(run, name))
     ]
-    return _drawn(title, words, lines, f"no reading of {' or '.join(names)}", small=True)
+    return drawn_figure(title, words, lines, f"no reading of {' or '.join(names)}", small=True)
 
 
-def _drawn(
+def drawn_figure(
     title: str, words: str, lines: Sequence[Curve], without: str, levels: Sequence[Level] = (), *, small: bool = False
 ) -> Figure:
+    """Curves with levels to compare them with; a sentence (`without`) where no value is finite."""
     if not any(math.isfinite(y) for line in lines for _, y in line.points):
         return Figure(title=title, svg=None, words=f"This run has {without}.")
     described = ", ".join([*(line.label for line in lines if line.label), *(level.label for level in levels)])
@@ -166,7 +190,8 @@ def _recall(run: Run) -> Figure:
     return Figure(title=title, svg=svg, words="Share of the right documents among the first k.")
 
 
-def _similarity(run: Run) -> Figure:
+def similarity_figure(run: Run) -> Figure:
+    """Cosines of held-out pairs, right and wrong ones."""
     title, table = "Cosines of held-out pairs", _mapping(run.samples.get("similarity"))
     groups = [
         (label, values, role)
@@ -180,7 +205,8 @@ def _similarity(run: Run) -> Figure:
     return Figure(title=title, svg=svg, words=f"{counts}. The less they overlap, the easier to set a threshold.")
 
 
-def _spectrum(run: Run) -> Figure:
+def spectrum_figure(run: Run) -> Figure:
+    """Singular values of the embeddings, beside those of even directions."""
     title, values = "Singular values", _numbers(run.samples.get("singular_values"))
     if not values:
         return Figure(title=title, svg=None, words="This run has no singular values.")
@@ -199,8 +225,8 @@ def _coverage(run: Run) -> Figure | None:
     points = sorted(
         (coverage, precision)
         for row in _rows(run.samples.get("coverage_curve"))
-        if (coverage := _number(row.get("coverage"))) is not None
-        and (precision := _number(row.get("precision"))) is not None
+        if (coverage := finite(row.get("coverage"))) is not None
+        and (precision := finite(row.get("precision"))) is not None
     )
     if not points:
         return None
@@ -211,10 +237,10 @@ def _coverage(run: Run) -> Figure | None:
 
 
 def _bar(evaluation: Mapping[str, Any], label: str, key: str, role: str) -> Bar | None:
-    value = _number(evaluation.get(key))
+    value = finite(evaluation.get(key))
     if value is None:
         return None
-    low, high = _number(evaluation.get(f"{key}/low")), _number(evaluation.get(f"{key}/high"))
+    low, high = finite(evaluation.get(f"{key}/low")), finite(evaluation.get(f"{key}/high"))
     return Bar(label=label, value=value, low=low, high=high, role=role)
 
 
@@ -222,7 +248,8 @@ def _interval_words(bars: Sequence[Bar]) -> str:
     return "Bars are 95 % intervals over the held-out queries." if any(bar.low is not None for bar in bars) else ""
 
 
-def _history(run: Run, name: str) -> list[tuple[float, float]]:
+def readings_of(run: Run, name: str) -> list[tuple[float, float]]:
+    """(step, value) of a reading; none where there is no such reading."""
     return [(float(step), value) for step, value in run.history[name]] if name in run.history else []
 
 
@@ -239,7 +266,7 @@ def _middle(values: Iterable[float]) -> float:
     return median([value for value in values if math.isfinite(value)])
 
 
-def _number(value: object) -> float | None:
+def finite(value: object) -> float | None:
     """A finite number, or None for whatever else a file may hold."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
@@ -249,7 +276,7 @@ def _number(value: object) -> float | None:
 def _numbers(values: object) -> list[float]:
     if not isinstance(values, list | tuple):
         return []
-    return [number for value in values if (number := _number(value)) is not None]
+    return [number for value in values if (number := finite(value)) is not None]
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
