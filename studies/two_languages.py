@@ -40,7 +40,7 @@ from embedfit.towers import TwoTower, build
 from studies.common import interval, table, verdicts
 
 RESULTS = Path(__file__).parent / "results"
-STUDENTS: Mapping[str, Mapping[str, int]] = {"static": {}, "static, one residual block": {"layers": 1}}
+STUDENTS = ("static", "gru")
 Pair = tuple[str, str]
 
 
@@ -93,12 +93,11 @@ def student(
     english, chinese = ([pair[side] for pair in train] for side in (0, 1))
     pairs, rows = sentences(["test"])
     en, zh = ([pair[side] for pair in pairs] for side in (0, 1))
-    tower = build("static", [*english, *chinese], dimension=vectors.shape[1], seed=seed, **STUDENTS[name])
-    untrained = TwoTower(tower).eval()
+    untrained = TwoTower(build(name, [*english, *chinese], dimension=vectors.shape[1], seed=seed)).eval()
     before = {"untrained/zh/spearman": graded(untrained, rows, "zh")}
     before |= {f"untrained/{k}": v for k, v in exam(untrained.encode(zh), untrained.encode(en), None).items()}
     made = ef.distil(
-        english, Teacher(vectors=vectors, encode=teacher.encode), student=tower, translations=chinese, seed=seed
+        english, Teacher(vectors=vectors, encode=teacher.encode), student=name, translations=chinese, seed=seed
     )
     return {
         **before,

@@ -30,11 +30,11 @@ from embedfit.errors import DataError
 from embedfit.losses.vectors import TEMPERED, VectorLoss
 from embedfit.losses.vectors import objective as objective_of
 from embedfit.towers import Encoder, Static, Tower, TwoTower, build, cached_tokens
-from embedfit.towers.bag import idf, unit_rows
+from embedfit.towers.bag import Residual, idf, unit_rows
 from embedfit.types import Tokens
 
 LEAST = 50  # texts
-MAX_TOKENS = 512  # of a static student, as `build` has it
+MAX_TOKENS = 512  # of a static student
 TEMPERATURES = (0.02, 0.05, 0.1, 0.2)
 """Tried where the objective has one and none is given."""
 Encode = Callable[[list[str]], np.ndarray]
@@ -133,9 +133,9 @@ def distil(
     Args:
         texts: what the teacher embedded, or is to embed; a text may come several times.
         teacher: a model; or its vectors, row by row; or both, where they have been worked out before. A static student
-            of a teacher that is at hand begins with its embeddings of sub-words.
-        student: kind of a tower built from scratch, or a tower (the table of a static one without layers is
-            overwritten where the teacher is at hand); of fewer dimensions than the teacher, it learns the strongest.
+            of a teacher that is at hand takes over its sub-words, and begins with its embeddings of them.
+        student: kind of a tower built from scratch, or a tower, which is trained as it stands; of fewer dimensions than
+            the teacher, it learns the teacher's strongest.
         objective: name in `embedfit.losses.vectors.OBJECTIVES`, whose temperature, if it has one, is chosen by short
             runs; or an objective.
         translations: what each text is in another language, which the teacher need not know.
@@ -154,29 +154,43 @@ def distil(
     if translations is not None and len(translations) != len(texts):
         raise DataError(f"{len(texts):,} texts and {len(translations):,} translations", hint="one for each text")
     if isinstance(student, str):
-        student = _begun(student, everything, given, translated=translations is not None, seed=seed)
+        student = _begun(student, texts, translations or (), given, seed)
     given = given.reduced(student.dimension)
     tokens = cached_tokens(student, everything)
-    if given.encode is not None and isinstance(student, Static) and not len(student.head):
-        first = tokens.select(torch.arange(len(texts)))
-        known = torch.arange(len(student.table)) if translations is None else torch.unique(first.ids)
-        start_from(student, first, known, given.encode)
     plan = plan or plan_for(student, len(everything), seed)
     return _taught(student, divided(everything, tokens, given.vectors, plan.seed), objective, plan, findings)
 
 
-def _begun(student: str, texts: Sequence[str], teacher: Teacher, *, translated: bool, seed: int) -> Tower:
-    """A tower from scratch; a static one has the teacher's sub-words, unless it is to read what the teacher cannot.
+def _begun(kind: str, texts: Sequence[str], translations: Sequence[str], teacher: Teacher, seed: int) -> Tower:
+    """A tower from scratch, without dropout: with a target for every text it only slows what is to be learned.
 
-    Most words of new texts are then words that the teacher knows, whether or not they were among the texts.
+    A static one has a residual block, and begins with the teacher's embedding of each sub-word; it takes over the
+    teacher's own, unless it is to read what the teacher cannot. Most words of new texts are then words that the teacher
+    knows, whether or not they were among the texts.
     """
     size = teacher.vectors.shape[1]
-    if student != "static" or teacher.tokenizer is None or translated:
-        # a target for every text leaves little to overfit: dropout only slows what is to be learned
-        return build(student, texts, dimension=size, dropout=0.0, seed=seed)
-    own = Tokenizer.from_str(teacher.tokenizer.to_str())
+    if kind != "static":
+        return build(kind, [*texts, *translations], dimension=size, dropout=0.0, seed=seed)
+    if teacher.tokenizer is not None and not translations:
+        made: Tower = _over(teacher.tokenizer, size, seed)
+    else:
+        made = build(kind, [*texts, *translations], dimension=size, layers=1, dropout=0.0, seed=seed)
+    assert isinstance(made, Static)
+    if teacher.encode is not None:
+        tokens = made.tokenize(texts)
+        known = torch.unique(tokens.ids) if translations else torch.arange(len(made.table))
+        start_from(made, tokens, known, teacher.encode)
+    return made
+
+
+def _over(tokenizer: Tokenizer, size: int, seed: int) -> Static:
+    """A static tower over the sub-words of another."""
+    own = Tokenizer.from_str(tokenizer.to_str())
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        block = Residual(size, size)
     rows = unit_rows(torch.ones(own.get_vocab_size()), size, seed=seed)
-    return Static(own, rows, max_tokens=MAX_TOKENS)
+    return Static(own, rows, max_tokens=MAX_TOKENS, head=[block])
 
 
 def refuse(findings: Sequence[DataFinding]) -> None:
