@@ -36,8 +36,13 @@ class Ledger:
         print(json.dumps(made), flush=True)
         if self.path is not None:
             self.path.parent.mkdir(exist_ok=True)
-            self.path.write_text(json.dumps({"asked": self.asked, "rows": self.rows}, indent=1) + "\n", "utf-8")
+            self.path.write_text(self.text(), "utf-8")
         return made
+
+    def text(self) -> str:
+        """The file: a row a line."""
+        rows = ",\n".join(map(json.dumps, self.rows))
+        return f'{{"asked": {json.dumps(self.asked)}, "rows": [\n{rows}\n]}}\n'
 
     def of(self, **key: Any) -> list[dict[str, Any]]:
         """All rows with these values."""
