@@ -14,7 +14,7 @@ CODES: dict[str, frozenset[str]] = {
         # data, pairing, order
         "pair noise": "PAI002 PAI003 PAI004 PAI005 DAT002",
         "misaligned rows": "PAI001 PAI002 PAI003 PAI004 PAI005",
-        "misaligned collate": "PAI001 PAI002 PAI003",
+        "misaligned collate": "PAI001 PAI002 PAI003 PAI005",
         "little diversity": "DAT001 DAT007 DAT008 EVA002",
         "unscaled inputs": "",
         "class-ordered batches": "DAT003 DAT007",
@@ -37,9 +37,9 @@ CODES: dict[str, frozenset[str]] = {
         "padding": "MOD002",
         "one direction": "GEO002 MOD003",
         "graph cut": "OPT005",
-        "bad initial weights": "",
+        "bad initial weights": "MOD011",
         "weights not loaded": "MOD010",
-        "dead units": "",
+        "dead units": "MOD011",
         # loss
         "temperature too high": "LOS001",
         "temperature too low": "LOS009",
@@ -65,7 +65,7 @@ CODES: dict[str, frozenset[str]] = {
         # precision, mode, teacher, evaluation
         "precision": "NUM001 NUM002 NUM003",
         "mode": "MOD001 MOD008",
-        "unreliable teacher": "PAI003 PAI004",
+        "unreliable teacher": "PAI003 PAI004 PAI005",
         "unreachable teacher": "",
         "stale index": "EVA004 EVA007",
         "broken metric": "EVA004",

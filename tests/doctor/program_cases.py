@@ -84,6 +84,7 @@ WELL: dict[str, Any] = {
     "evaluation.ignored": [],
     "evaluation.kind": "reciprocal rank",
     "weights.lost": 0.0,
+    "weights.odd": 0.0,
     "experiment.own_metric": True,
     "experiment.chance": 0.024,
     "experiment.start": 0.02,
@@ -168,6 +169,7 @@ ILL: dict[str, dict[str, Any]] = {
     "EVA005": {"evaluation.apart": 0.1},
     "EVA007": {"evaluation.ignored": ["document"]},
     "MOD010": {"weights.lost": 0.9},
+    "MOD011": {"weights.odd": 0.9},
 }
 
 ODD: dict[str, dict[str, Any]] = {
@@ -221,5 +223,6 @@ ODD: dict[str, dict[str, Any]] = {
     "EVA004": {"experiment.reference": 0.3},
     "EVA005": {"evaluation.apart": 0.001},
     "EVA007": {},
+    "MOD011": {"weights.odd": 0.01},
     "MOD010": {"weights.lost": 0.04},  # a head that was replaced
 }

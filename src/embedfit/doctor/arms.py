@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-__all__ = ["PARTS", "TRUSTED", "WATCHED", "Arm", "Trial", "epoch", "step_loss", "substitutes", "train", "updater"]
+__all__ = [
+    "PARTS",
+    "TRUSTED",
+    "WATCHED",
+    "Arm",
+    "Trial",
+    "epoch",
+    "renew",
+    "step_loss",
+    "substitutes",
+    "train",
+    "updater",
+]
 
 import contextlib
 import itertools
@@ -22,7 +34,9 @@ from embedfit.doctor.material import Material
 from embedfit.doctor.program import Program, Updates
 from embedfit.doctor.reference import ReferenceOptimiser, reference_loss
 from embedfit.doctor.substitute import Substitutes
+from embedfit.probes.loading import Checkpoint
 from embedfit.probes.rows import table
+from embedfit.probes.start import redraw
 
 PARTS = ("loss", "optimiser", "trainable", "order", "regularisation", "precision", "mode", "graph", "weights")
 """What can be exchanged in anybody's program."""
@@ -109,8 +123,8 @@ def train(
         deadline: its seconds at which to stop.
     """
     began, material = clock.seconds, gauge.material
-    if "weights" not in arm.author and material.checkpoint is not None:
-        material.checkpoint.restore(program.model)
+    if "weights" not in arm.author:
+        renew(program.model, material.checkpoint)
     if arm.change is not None:
         arm.change(program)
     exchanges = substitutes(arm)
@@ -158,6 +172,14 @@ def _outside(substitutes: Substitutes, model: nn.Module, gauge: Gauge, program: 
     """A measurement in the middle of an arm, without what the arm exchanges."""
     with substitutes.lifted(model):
         return gauge.of(program)
+
+
+def renew(model: nn.Module, checkpoint: Checkpoint | None) -> None:
+    """Weights that were meant: those of a checkpoint that did not arrive, or fresh ones."""
+    if checkpoint is not None:
+        checkpoint.restore(model)
+    else:
+        redraw(model)
 
 
 def substitutes(arm: Arm) -> Substitutes:

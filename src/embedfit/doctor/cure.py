@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from embedfit.doctor.arms import PARTS, Arm, epoch, step_loss, substitutes, updater
+from embedfit.doctor.arms import PARTS, Arm, epoch, renew, step_loss, substitutes, updater
 from embedfit.doctor.material import Material, gather
 from embedfit.doctor.program import Build, Evaluates, Program
 from embedfit.errors import EmbedfitError
@@ -29,7 +29,7 @@ CHANGES: Mapping[str, Mapping[str, Any]] = {
     "precision": {"run.precision": "fp32"},
     "mode": {"model.mode": "train"},
     "graph": {"model.detach": False},
-    "weights": {"model.weights": "restored"},
+    "weights": {"model.weights": "renewed"},
     "negatives": {"loss.kind": "infonce", "loss.temperature": 0.05},
 }
 """What the exchange of each part amounts to, as settings."""
@@ -57,7 +57,8 @@ def prescribed(build: Build, change: Mapping[str, Any]) -> Build:
         with same_random_numbers(seed), Loading() as loading:
             program = build(seed=seed)
         if "weights" not in arm.author:
-            loading.into(program.model).restore(program.model)
+            checkpoint = loading.into(program.model)
+            renew(program.model, checkpoint if checkpoint.lost(program.model) else None)
         for group in program.optimizer.param_groups if rate is not None else ():
             group["lr"] = rate
         kind = _Measured if isinstance(program, Evaluates) else _Changed

@@ -100,6 +100,7 @@ GLOSSARY: Mapping[str, str] = {
     "rows.distinct_documents": "distinct documents among them",
     "evaluation.kind": "what the author's metric is a mean of: reciprocal rank or share",
     "weights.lost": "share of the loaded checkpoint that is not in the model when training begins",
+    "weights.odd": "share of the initial weights that are unlike those of a fresh draw",
     "evaluation.ignored": "sides whose towers the author's metric does not depend on",
     "evaluation.apart": "difference of two calls of the author's metric",
     # experiments on a program

@@ -20,6 +20,7 @@ from embedfit.doctor.look import look
 from embedfit.doctor.material import gather
 from embedfit.doctor.program import Build
 from embedfit.probes.loading import Loading
+from embedfit.probes.start import odd_share
 from embedfit.probes.state import same_random_numbers
 from embedfit.run import History, Run
 
@@ -60,7 +61,9 @@ def investigate(build: Build, budget: str | float | int = "60s") -> Diagnosis:
         material = gather(program)
     if lost is not None and lost > KEPT:
         material = dataclasses.replace(material, checkpoint=checkpoint)
-    facts = look(build, material) | {"weights.lost": lost}
+    with same_random_numbers(0):
+        odd = 0.0 if lost is not None else odd_share(program.model)
+    facts = look(build, material) | {"weights.lost": lost, "weights.odd": odd}
     lab = Lab.open(build, material, allowed, clock)
     facts |= experiment(lab, facts, suspects(facts))
     control = lab.trials[CONTROL, 0]
@@ -133,7 +136,12 @@ def _hurts(effect: Effect, facts: Mapping[str, Any], least: float) -> bool:
 
 
 def _breaks(relative: float, facts: Mapping[str, Any]) -> bool:
-    """Whether an effect is large enough to convict without a fact; what is only slow at first does not count."""
+    """Whether an effect is large enough to convict without a fact; what is only slow at first does not count.
+
+    Nor does a part whose program keeps up with the reference: that is held up by something else, such as the pairs.
+    """
+    if facts["experiment.control.relative"] > -SLOWS:
+        return False
     if facts.get("experiment.whole", True):
         return relative <= -BREAKS
     full = facts.get("experiment.author_in_full")

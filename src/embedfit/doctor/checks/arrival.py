@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["IgnoredTower", "LostWeights"]
+__all__ = ["IgnoredTower", "LostWeights", "OddWeights"]
 
 from dataclasses import dataclass
 
@@ -54,6 +54,54 @@ class LostWeights(Check):
         return self.finding(
             Outcome.ISSUE, f"{value:.0%} of the loaded checkpoint is not in the model as it is trained", statistic, cure
         )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class OddWeights(Check):
+    """Training starts from weights unlike those that the modules would draw for themselves.
+
+    ## What it measures
+    The share of the parameters whose root mean square differs by more than four times from that of a fresh draw by the
+    same module, or whose rows are all alike. Above {share:.0%} it is worth a look where the towers know nothing yet; it
+    is a fault where the reference learns far less from them than from fresh weights.
+
+    ## Why it hurts
+    Large weights saturate, small ones let nothing through, equal rows stay equal, and a unit whose bias is far below
+    zero never fires: in all four cases gradients do not reach what they should change.
+
+    ## What to do
+    `module.reset_parameters()`, or an initialisation whose variance fits the width of the layer.
+
+    ## How to confirm
+    Training from fresh weights, everything else as it is.
+
+    ## References
+    - Glorot and Bengio 2010, https://proceedings.mlr.press/v9/glorot10a.html
+    - He et al. 2015, Delving deep into rectifiers, https://arxiv.org/abs/1502.01852
+    """
+
+    code = "MOD011"
+    name = "odd-initial-weights"
+    component = "initialisation"
+    needs = ("weights.odd",)
+    part = "weights"
+
+    share: float = 0.02
+
+    def examine(self, run: Run) -> Finding:
+        """Compare the odd share with the limit."""
+        value = number(run, "weights.odd")
+        statistic = Statistic(
+            name="share of odd weights", value=value, limit=self.share, n=int(find(run, "model.parameters") or 0)
+        )
+        if value <= self.share:
+            return self.finding(Outcome.CLEAR, "the weights are as their modules would draw them", statistic)
+        if float(find(run, "experiment.probe_start") or 0.0) > 3 * float(find(run, "experiment.chance") or 1.0):
+            return self.finding(Outcome.CLEAR, "the weights were learned: they know something already", statistic)
+        cure = Prescription(why="draw the weights anew: module.reset_parameters()")
+        return self.finding(
+            Outcome.WATCH, f"{value:.0%} of the initial weights are unlike those of a fresh draw", statistic, cure
+        )
 
 
 @dataclass(frozen=True)

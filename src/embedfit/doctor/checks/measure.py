@@ -1,8 +1,8 @@
-"""EVA: whether the author's metric measures what it should."""
+"""EVA, DAT, PAI: what the author's held-out metric says beside a rank metric on rows of the training data."""
 
 from __future__ import annotations
 
-__all__ = ["BlindMetric", "NarrowData", "UnsteadyMetric"]
+__all__ = ["BlindMetric", "NarrowData", "UnsteadyMetric", "WorseThanHeldOut"]
 
 from dataclasses import dataclass
 
@@ -158,3 +158,56 @@ class NarrowData(Check):
             return self.finding(Outcome.CLEAR, symptom, statistic)
         cure = Prescription(why="train on more different documents")
         return self.finding(Outcome.ISSUE, f"{symptom}; what is learned from them does not carry over", statistic, cure)
+
+
+@dataclass(frozen=True)
+class WorseThanHeldOut(Check):
+    """The pairs that are trained on fit each other worse than the held-out pairs do.
+
+    ## What it measures
+    The mean reciprocal rank on the author's held-out pairs, less that on pairs of the training data that were held
+    back, after the reference recipe or the author's, whichever does better. Above {gap}, and {times} times as high, it
+    is a fault, where the author's metric is seen to be a mean of reciprocal ranks and most documents of the training
+    data occur once. Simple towers must do no better.
+
+    ## Why it hurts
+    What is learned carries over to pairs that are right, and the pairs it was learned from contradict it: they are
+    shifted against each other by a few rows of a sorted file, or joined on a key that is only nearly right.
+
+    ## What to do
+    Print twenty training pairs beside twenty held-out ones. Compare how the two files were made, and their lengths.
+
+    ## How to confirm
+    Make the training pairs again in the way of the held-out ones.
+
+    ## References
+    - https://github.com/mozilla/translations/issues/272 (corpora out of step)
+    """
+
+    code = "PAI005"
+    name = "worse-than-held-out"
+    component = "pairing"
+    needs = ("evaluation.kind", "experiment.reference", "experiment.probe", "rows.seen", "rows.distinct_documents")
+
+    gap: float = 0.1
+    times: float = 1.5
+
+    def examine(self, run: Run) -> Finding:
+        """Compare both ranks."""
+        if find(run, "evaluation.kind") != "reciprocal rank":
+            raise NotApplicableError("the author's metric is no mean of reciprocal ranks")
+        held, own = max(
+            (float(find(run, f"experiment.{metric}") or 0.0), float(find(run, f"experiment.{probe}") or 0.0))
+            for metric, probe in (("reference", "probe"), ("author", "author_probe"))
+        )
+        own = max(own, float(find(run, "experiment.towers") or 0.0))
+        statistic = Statistic(
+            name="rank on held-out less rank on training pairs", value=held - own, limit=self.gap,
+            n=int(find(run, "experiment.rows") or 0),
+        )  # fmt: skip
+        symptom = f"held-out pairs reach a mean reciprocal rank of {held:.2f}, pairs held back from training {own:.2f}"
+        few = held - own <= self.gap or held < self.times * own
+        if few or number(run, "rows.distinct_documents") < 0.5 * number(run, "rows.seen"):
+            return self.finding(Outcome.CLEAR, symptom, statistic)
+        cure = Prescription(why="print training pairs beside held-out ones: a shift or a join on the wrong key")
+        return self.finding(Outcome.ISSUE, symptom, statistic, cure)
