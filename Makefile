@@ -40,7 +40,7 @@ bench-faults: $(VENV)/installed-bench  ## planted faults: how often the doctor i
 	$(BIN)/python -m benchmarks.faults
 
 studies: $(VENV)/installed-test  ## the tables behind the defaults and the claims of the articles (long)
-	for study in defaults negatives corpora collapse schedules sweeps batch_laws unseen graded no_negatives transfer align_losses align_spaces two_languages; do $(BIN)/python -m studies.$$study || exit 1; done
+	for study in defaults negatives corpora collapse schedules sweeps batch_laws unseen graded no_negatives interaction transfer align_losses align_spaces two_languages; do $(BIN)/python -m studies.$$study || exit 1; done
 
 docs: $(VENV)/installed-docs  ## the documentation site, in site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -269,6 +269,7 @@ STUDIES = (
     "unseen",
     "graded",
     "no_negatives",
+    "interaction",
     "transfer",
     "align_losses",
     "align_spaces",
