@@ -86,6 +86,7 @@ def test_two_models_and_texts(spaces: Path) -> None:
         (("texts.txt", "new.npy", "--student", "tiny", "-o", "x"), "built from scratch"),
         (("texts.txt", "new.npy", "--student", "gru"), "not saved"),
         (("texts.txt", "new.npy", "--student", "gru", "--map", "mlp"), "--map has no effect with --student"),
+        (("old.npy", "new.npy", "--dimension", "4"), "--dimension needs --student"),
     ],
 )
 def test_bad_input_is_refused_in_words(spaces: Path, words: tuple[str, ...], said: str) -> None:
@@ -129,8 +130,10 @@ def test_a_student_of_scores_and_one_of_two_languages(tmp_path: Path, monkeypatc
     np.save("teacher.npy", vectors)
     Path("texts.txt").write_text("\n".join(texts), "utf-8")
     Path("other.txt").write_text("\n".join(" ".join(f"z{w}z" for w in t.split()) for t in texts), "utf-8")
-    two = typed("align", "texts.txt", "teacher.npy", "--student", "static", "--translations", "other.txt", "-o", "two")
+    words_ = ("align", "texts.txt", "teacher.npy", "--student", "static", "--translations", "other.txt")
+    two = typed(*words_, "--dimension", "4", "-o", "two")
     assert two.exit_code == 0, two.stderr
+    assert "4 dimensions" in two.stdout
     assert "translations find their original first" in two.stdout
     rows = [(texts[i], texts[j], float(vectors[i] @ vectors[j])) for i in range(40) for j in range(40, 240, 20)]
     lines = ["query\tdocument\tscore", *(f"{q}\t{d}\t{s:.4f}" for q, d, s in rows)]

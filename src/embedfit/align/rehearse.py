@@ -99,7 +99,7 @@ def distil_scores(
     findings = check_ratings(ratings)
     refuse(findings)
     tower = build(student, sheet.texts, seed=seed) if isinstance(student, str) else student
-    plan = plan or plan_for(tower, len(ratings.queries), seed)
+    plan = plan or plan_for(tower, len(sheet.query), seed)
     tokens = cached_tokens(tower, sheet.texts)
     order = np.random.default_rng(plan.seed + 1).permutation(len(sheet.query))
     part = max(1, len(order) // 10)

@@ -20,6 +20,9 @@ from embedfit.cli.options import as_given, as_json
 @click.option(
     "--student", metavar="KIND", help="Distil: SOURCE are texts; TARGET is the teacher, its vectors or scores."
 )
+@click.option(
+    "--dimension", type=click.IntRange(min=1), help="With --student: of its embeddings; the teacher's if none."
+)
 @click.option("--translations", metavar="FILE", help="With --student: each text of SOURCE in another language.")
 @click.option("-o", "--out", metavar="DIR", help="Where the map, or the student, is saved.")
 @click.option(
@@ -63,11 +66,12 @@ def align(source: str, target: str, map_folder: str | None, student: str | None,
         _only(how, "--apply", "id_column")
         return aligning.apply(map_folder, source, target, how["id_column"], form)
     if student is not None:
-        used = ("out", "objective", "labels", "translations", "seed")
+        used = ("out", "objective", "labels", "dimension", "translations", "seed")
         _only(how, "--student", *used)
         return aligning.distil(source, target, student, form, **{name: how[name] for name in used})
-    if how.pop("translations") is not None:
-        raise click.UsageError("--translations needs --student", ctx=click.get_current_context())
+    for name in ("dimension", "translations"):
+        if how.pop(name) is not None:
+            raise click.UsageError(f"--{name} needs --student", ctx=click.get_current_context())
     return aligning.compare(source, target, form, **how)
 
 

@@ -97,10 +97,10 @@ def distil(
         show(*map(str, found))
         if any(finding.severity == "issue" for finding in found):
             return 1
-    other = training.pop("translations")
+    other, dimension = training.pop("translations"), training.pop("dimension")
     made = distil_teacher(
         texts,
-        given,
+        given if dimension is None else given.reduced(dimension),
         student=student,
         translations=None if other is None else read_texts(other),
         **{name: value for name, value in training.items() if value != "auto"},
@@ -132,7 +132,8 @@ def _distil_scores(
         scores=table["score"].to_numpy().astype(np.float64),
         relevant=None if labels is None else _relevant(read_label_values(labels, len(table)), labels),
     )
-    tower = build(student, [*texts, *ratings.queries, *ratings.documents], seed=training["seed"])
+    everything = [*texts, *ratings.queries, *ratings.documents]
+    tower = build(student, everything, dimension=training["dimension"], seed=training["seed"])
     made = distil_scores(ratings, student=tower, seed=training["seed"])
     v = made.to_dict()
     place = save(made.model, out, extra={"teacher": teacher, "distilled": v})
