@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["light", "minilm"]
 
+from dataclasses import replace
 from typing import Any
 
 from benchmarks.speed.measure import Call, Comparison, Options, Reading, compare, contest
@@ -55,12 +56,13 @@ def light(options: Options) -> list[Comparison]:
         ("gru", options.threads, "WordEmbeddings + LSTM with a GRU inside + Pooling + Dense"),
     ):
         ours, theirs, sizes = _calls(model, options, threads, batch_size=256, steps=40, warm_up=10)
-        calls = {"ours": ours(), "theirs": theirs()}
+        arithmetic = replace(ours(), target="ours:overhead")
+        calls = {"ours": ours(), "theirs": theirs(), "arithmetic": arithmetic}
         if threads < options.threads and not options.quick:  # as its users have it: with all threads
             calls["theirs on all threads"] = theirs(threads=options.threads)
         found = contest(calls, options)
         setting = {**sizes, **found["ours"][0].facts, "threads": threads}
-        for name in [name for name in calls if name != "ours"]:
+        for name in [name for name in calls if name.startswith("theirs")]:
             count = options.threads if name.endswith("all threads") else threads
             lines += _lines(
                 "light",
@@ -70,7 +72,28 @@ def light(options: Options) -> list[Comparison]:
                 wanted=8.0 if name == "theirs" else None,
                 setting=setting,
             )
+        lines += _limit(f"{model} tower, batch {sizes['batch_size']}", found, f"{PEER} Trainer, {peer}", setting)
     return lines
+
+
+def _limit(what: str, found: dict[str, list[Reading]], against: str, setting: dict[str, Any]) -> list[Comparison]:
+    """How much longer our step takes than its arithmetic, and how many times theirs a step of nothing else could be."""
+    readings = found["arithmetic"]
+    share = Comparison(
+        row="light",
+        what=f"{what}: what the loop adds to the arithmetic, CPU time",
+        unit="%",
+        ours=[float(r.facts["overhead"]) for r in readings],
+        wanted=15.0,
+        least=False,
+        absolute=True,
+        setting=setting,
+    )
+    limit = compare(
+        "light", f"{what}: the arithmetic alone", readings, found["theirs"], unit="examples/s", against=against,
+        setting=setting,
+    )  # fmt: skip
+    return [share, limit]
 
 
 def _lines(row: str, what: str, pair: tuple[list[Reading], list[Reading]], **more: Any) -> list[Comparison]:

@@ -13,16 +13,19 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from tokenizers import Tokenizer
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from embedfit.towers import tokenizer as subwords
 from embedfit.towers.base import Tower
+from embedfit.towers.gated import gated
 from embedfit.types import Tokens
 
 _PAD = subwords.SPECIAL.index("[PAD]")
+NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,14 +96,36 @@ class Recurrent(Tower):
         lengths = tokens.lengths.clamp_min(1)
         words = self.dropout(self.embedding(tokens.padded(_PAD)))
         packed = pack_padded_sequence(words, lengths.cpu(), batch_first=True, enforce_sorted=False)
-        states, last = self.cells(packed)
+        states, last = self._states(packed)
         if self.shape.pooling == "mean":
             padded, _ = pad_packed_sequence(states, batch_first=True)
             return self.project(padded.sum(1) / lengths[:, None])
-        final = last[0] if self.shape.cell == "lstm" else last
+        return self.project(last * (tokens.lengths > 0)[:, None])
+
+    def _states(self, packed: PackedSequence) -> tuple[PackedSequence, Float[Tensor, "n h"]]:
+        """States of all tokens, and those after the last one in the order of the texts."""
+        data = packed.data
         directions = 2 if self.shape.both_ways else 1
-        state = final[-directions:].transpose(0, 1).flatten(1)
-        return self.project(state * (tokens.lengths > 0)[:, None])
+        if self.shape.cell == "gru" and data.device.type == "cpu" and not torch.is_autocast_enabled("cpu"):
+            data, last = self._gated(data, packed.batch_sizes.tolist())
+            assert packed.unsorted_indices is not None
+            return packed._replace(data=data), last[packed.unsorted_indices]
+        states, found = self.cells(packed)
+        final = found[0] if self.shape.cell == "lstm" else found
+        return states, final[-directions:].transpose(0, 1).flatten(1)
+
+    def _gated(self, data: Tensor, sizes: list[int]) -> tuple[Tensor, Tensor]:
+        """The same of a GRU by `gated`, whose backward pass is up to twice as fast as torch's on a CPU."""
+        weights = dict(self.cells.named_parameters())
+        for layer in range(self.shape.layers):
+            if layer:
+                data = F.dropout(data, self.shape.dropout, self.training)
+            found = [
+                gated(data, sizes, [weights[f"{name}_l{layer}{end}"] for name in NAMES], backwards=bool(end))
+                for end in (("", "_reverse") if self.shape.both_ways else ("",))
+            ]
+            data = torch.cat([states for states, _ in found], 1)
+        return data, torch.cat([last for _, last in found], 1)
 
     def _initialise(self) -> None:
         """Glorot for inputs, orthogonal for recurrences, forget gates open (Jozefowicz et al. 2015)."""
