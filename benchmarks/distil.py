@@ -163,7 +163,14 @@ def contest(asked: argparse.Namespace, ledger: Ledger) -> int:
     tests = {name: _cell(name) for name in asked.data}
     texts = training_texts(asked.learn, tests, asked.texts)
     teacher = ef.load(minilm())
-    encode = partial(taught, teacher=teacher, scratch=asked.scratch)
+    book: dict[str, Float[np.ndarray, " e"]] = {}
+
+    def encode(some: list[str]) -> Float[np.ndarray, "n e"]:
+        new = [text for text in dict.fromkeys(some) if text not in book]
+        if new:
+            book.update(zip(new, taught(new, teacher, asked.scratch), strict=True))
+        return np.stack([book[text] for text in some])
+
     at_hand = replace(Teacher.of(teacher, encode(texts)), encode=encode)
 
     def add(name: str, seed: int, make: Make) -> None:
