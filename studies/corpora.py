@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from scipy.optimize import brentq
 
 from embedfit.judging import Rows
 from embedfit.pairs import Pairs
@@ -25,17 +26,19 @@ from studies.negatives import against
 TYPES = (50, 100, 150)
 EACH = (3, 6, 12, 25)  # texts of a type besides its standard text, in the mean
 TAILS = ("even", "long")
+MOST = 99  # texts of a type that there are, besides its standard text
 K = 10
 Cell = tuple[int, int, str]
 
 
 def sizes(types: int, each: int, tail: str) -> list[int]:
-    """Texts of each type, `types * each` in all: the same for all, or falling as 1 / rank, 1 at least."""
+    """Texts of each type, `types * each` in all: the same for all, or falling as 1 / rank, from `MOST` down to 1."""
     if tail == "even":
         return [each] * types
-    weights = 1 / np.arange(1, types + 1)
-    out = np.maximum(1, np.floor(weights / weights.sum() * types * each)).astype(int)
-    return out.tolist()
+    ranks = np.arange(1, types + 1)
+    scale = brentq(lambda c: np.clip(c / ranks, 1, MOST).sum() - types * each, 1, MOST * types)
+    up_to = np.round(np.clip(scale / ranks, 1, MOST).cumsum()).astype(int)
+    return np.diff(up_to, prepend=0).tolist()
 
 
 def corpus(data: str, seed: int, *, types: int, each: int, tail: str) -> Rows:
