@@ -31,6 +31,7 @@ from embedfit.cli.sources import open_model
 from embedfit.cli.terminal import console, print_json, say, show
 from embedfit.data import read
 from embedfit.data.paths import format_of
+from embedfit.data.tables import open_files
 from embedfit.data.texts import read_texts
 from embedfit.data.vector_files import is_vectors, read_label_values, read_labels, read_vectors
 from embedfit.data.vectors import Matched, Vectors, match
@@ -125,7 +126,9 @@ def _distil_scores(
     if training["objective"] != "auto" or training["translations"] is not None:
         name = "objective" if training["objective"] != "auto" else "translations"
         raise DataError(f"--{name} has no effect where the teacher is a table of scores", hint="leave it out")
-    table = read(teacher, kind="graded").table
+    usual = {"sentence1": "query", "sentence2": "document"}
+    columns = open_files([Path(teacher)], "utf-8").columns
+    table = read(teacher, kind="graded", **(usual if set(usual.values()) <= set(columns) else {})).table
     ratings = Ratings(
         queries=table["sentence1"].to_list(),
         documents=table["sentence2"].to_list(),
