@@ -46,6 +46,9 @@ def run(
         "chosen.candidates": 77, "chosen.learning_rate": 3e-3, "chosen.steps": 400, "chosen.max_tokens": 64,
         "loss.floor": infonce_floor(77, 0.056), "loss.chance": infonce_chance(77), "model.dimension": 256,
         "metric.chance": 0.013, "metric.chance_error": 0.0036,
+        "shuffled.start": 4.3, "shuffled.real": 2.0, "shuffled.dealt": 4.0, "resume.loss_apart": 0.0,
+        "resume.update_apart": 1e-7, "roles.as_is": 0.5, "roles.swapped": 0.46, "roles.z": -3.0, "roles.rows": 256,
+        "one_batch.start": 0.03, "one_batch.end": 1.0, "one_batch.rows": 64,
     }  # fmt: skip
     base_readings = {
         "loss": falling(4.3, 0.2), "gradient_norm": falling(3, 0.4), "update_ratio": 2e-3, "learning_rate": 3e-3,
@@ -158,5 +161,21 @@ HEALTHY: dict[str, Run] = {
     "EVA006": run(readings={"dev/accuracy@1": [0.013] * 5 + [0.1, 0.4, 0.7, 0.86, 0.865]}),
 }
 
+SICK |= {
+    "PAI006": run({"shuffled.dealt": 2.1}),
+    "PAI007": run({"roles.swapped": 0.7, "roles.z": 9.0}),
+    "MOD012": run({"resume.loss_apart": 0.3}),
+    "OPT013": run({"one_batch.end": 0.05}),
+}
+HEALTHY |= {
+    # half of what is learned is learned by heart
+    "PAI006": run({"shuffled.dealt": 3.0}),
+    # the other way round is a hair better
+    "PAI007": run({"roles.swapped": 0.53, "roles.z": 5.0}),
+    # sums in another order
+    "MOD012": run({"resume.loss_apart": 3e-6, "resume.update_apart": 2e-4}),
+    # slowly, but it is learned
+    "OPT013": run({"one_batch.start": 0.05, "one_batch.end": 0.4}),
+}
 SICK |= {code: run(facts) for code, facts in ILL.items()}
 HEALTHY |= {code: run(facts) for code, facts in ODD.items()}

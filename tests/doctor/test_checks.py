@@ -18,6 +18,7 @@ from embedfit.run import Run
 CODES = [check.code for check in CHECKS]
 KNOCK_INS = ("DAT007", "NEG002", "LOS011", "MOD006", "MOD007", "MOD008", "OPT010", "NUM003", "NEG004", "MOD009")
 BELOW = {
+    "OPT013",
     "EVA006",
     "GEO001",
     "OPT001",
@@ -124,6 +125,8 @@ def test_a_statistic_is_on_the_side_of_its_limit_that_the_outcome_says(code):
         "LOS003",
         "GEO002",
         "GEO003",
+        "PAI007",
+        "OPT013",
         "PAI001",
         "DAT009",
         "PAI002",

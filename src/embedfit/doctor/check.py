@@ -181,7 +181,7 @@ class Check(ABC):
 
     @property
     def page(self) -> str:
-        """The docstring, with `{threshold}` filled in from this check's own fields; limits and measured false alarms."""
+        """The docstring with `{threshold}` filled in from this check's own fields, limits, measured false alarms."""
         limits = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
 
         def fill(match: re.Match[str]) -> str:

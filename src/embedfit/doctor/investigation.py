@@ -15,6 +15,7 @@ from embedfit.doctor.clock import Stopwatch
 from embedfit.doctor.cure import CHANGES
 from embedfit.doctor.diagnosis import Cost, Diagnosis, Verdict, seconds
 from embedfit.doctor.examine import examine
+from embedfit.doctor.further import further
 from embedfit.doctor.lab import CONTROL, Lab
 from embedfit.doctor.look import look
 from embedfit.doctor.material import gather
@@ -66,6 +67,7 @@ def investigate(build: Build, budget: str | float | int = "60s") -> Diagnosis:
     facts = look(build, material) | {"weights.lost": lost, "weights.odd": odd}
     lab = Lab.open(build, material, allowed, clock)
     facts |= experiment(lab, facts, suspects(facts))
+    facts |= further(lab, facts)
     control = lab.trials[CONTROL, 0]
     facts["experiment.course"] = [[0, control.start], *map(list, control.course)]
     history = History()
