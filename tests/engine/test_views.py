@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 import torch
 from little import plan, rows, setup
 
-from embedfit.data.examples import examples
+from embedfit.data.examples import Examples, examples
 from embedfit.engine.step import train_step
-from embedfit.engine.views import twice
+from embedfit.engine.views import both_ways, twice
 from embedfit.errors import RecipeError
 from embedfit.losses import BYOL
 
@@ -23,6 +25,26 @@ def test_every_distinct_text_is_its_own_positive(kind: str) -> None:
     assert torch.equal(made.query, made.positive)
     assert torch.equal(made.query_id, made.document_id)
     assert made.target is None
+
+
+def test_byol_sees_every_pair_both_ways() -> None:
+    data = examples(rows("pairs"))
+
+    def met(of: Examples) -> Counter[tuple[str, str]]:
+        return Counter(
+            (of.query_texts[q], of.document_texts[d])
+            for q, d in zip(of.query.tolist(), of.positive.tolist(), strict=True)
+        )
+
+    made = setup("pairs", loss__kind="byol").material.data
+    assert met(made) == met(data) + Counter({(d, q): count for (q, d), count in met(data).items()})
+    identities = dict(zip(data.document_texts, data.document_id.tolist(), strict=True))
+    assert all(identities[text] == made.query_id[i] for i, text in enumerate(made.query_texts) if text in identities)
+
+
+def test_partners_of_a_class_are_exchanged_as_they_are() -> None:
+    data = examples(rows("classes"), prototypes=False)
+    assert both_ways(data) is data
 
 
 def test_the_two_views_of_a_step_differ_by_dropout_alone() -> None:

@@ -23,7 +23,7 @@ from embedfit.engine.objective import make_loss, penalties
 from embedfit.engine.plan import Material
 from embedfit.engine.step import Objective
 from embedfit.engine.stream import Stream
-from embedfit.engine.views import twice
+from embedfit.engine.views import both_ways, twice
 from embedfit.optim import Group, groups
 from embedfit.pairs import Kind, Pairs
 from embedfit.recipe import LossSection, Recipe, patch
@@ -172,7 +172,9 @@ def _groups(recipe: Recipe, chosen: Chosen, objective: Objective, stages: Sequen
 def _examples(pairs: Pairs, recipe: Recipe) -> tuple[Examples, Kind]:
     """The examples, and the kind of rows they come from or stand for."""
     data = examples(pairs, prototypes=against_prototypes(recipe.loss))
-    return (twice(data), "pairs") if recipe.loss.views == "dropout" else (data, pairs.kind)
+    if recipe.loss.views == "dropout":
+        return twice(data), "pairs"
+    return both_ways(data) if recipe.loss.kind == "byol" else data, pairs.kind
 
 
 def against_prototypes(section: LossSection) -> bool:

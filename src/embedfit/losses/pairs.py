@@ -160,6 +160,8 @@ class SimSiam(PairLoss):
 class BYOL(PairLoss):
     """A predictor on the query meets the document as a slowly following copy of the tower embeds it: -cosine.
 
+    The engine brings every pair both ways, in steps of their own: over an epoch the loss is symmetric.
+
     Args:
         dimension: e of an embedding.
         target: copy of the query tower; the engine embeds documents with it. It is part of the loss's state.
@@ -169,7 +171,7 @@ class BYOL(PairLoss):
         ValueError: decay out of range.
 
     References:
-        Grill et al. 2020, https://arxiv.org/abs/2006.07733, eq. 1 and 2 (up to a factor and a constant; one direction).
+        Grill et al. 2020, https://arxiv.org/abs/2006.07733, eq. 1 and 2 (up to a factor and a constant).
     """
 
     def __init__(self, dimension: int, target: nn.Module, decay: float = 0.99) -> None:
