@@ -62,6 +62,9 @@ WELL: dict[str, Any] = {
     "update.steps": 1.0,
     "update.alignment": 1.0,
     "update.lost": 0.0,
+    "update.ratio": 0.4,
+    "start.levels": 4096,
+    "rows.distinct_queries": 2432,
     "update.moved": 2e-3,
     "update.rate": 1e-3,
     "mode.evaluating": 0.0,
@@ -168,6 +171,9 @@ ILL: dict[str, dict[str, Any]] = {
     "EVA004": {"experiment.reference": 0.02},
     "EVA005": {"evaluation.apart": 0.1},
     "EVA007": {"evaluation.ignored": ["document"]},
+    "OPT014": {"update.ratio": 0.01, "optimiser.name": "SGD"},
+    "NUM004": {"start.levels": 9},
+    "TEA001": {"demand.trained_documents": False, "demand.form": "other", "demand.ideal": 3.0, "demand.wrong": 5.0},
     "MOD010": {"weights.lost": 0.9},
     "MOD011": {"weights.odd": 0.9},
 }
@@ -223,6 +229,9 @@ ODD: dict[str, dict[str, Any]] = {
     "EVA004": {"experiment.reference": 0.3},
     "EVA005": {"evaluation.apart": 0.001},
     "EVA007": {},
+    "OPT014": {"update.ratio": 0.3, "optimiser.name": "SGD"},  # a limit that bites a little
+    "NUM004": {"start.levels": 255},
+    "TEA001": {"demand.trained_documents": False, "demand.form": "other", "demand.real": 1.0, "demand.collapsed": 0.0},
     "MOD011": {"weights.odd": 0.01},
     "MOD010": {"weights.lost": 0.04},  # a head that was replaced
 }

@@ -16,7 +16,7 @@ every_check = pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.c
 
 def test_codes_and_names_are_used_once_and_in_order():
     families = list(dict.fromkeys(check.code[:3] for check in CHECKS))
-    assert families == ["DAT", "PAI", "NEG", "LOS", "GEO", "MOD", "OPT", "NUM", "EVA"]
+    assert families == ["DAT", "PAI", "NEG", "LOS", "GEO", "MOD", "OPT", "NUM", "TEA", "EVA"]
     codes = [check.code for check in CHECKS]
     assert codes == sorted(set(codes), key=lambda code: (families.index(code[:3]), code))
     assert len({check.name for check in CHECKS}) == len(CHECKS)

@@ -28,6 +28,8 @@ BELOW = {
     "NEG003",
     "LOS004",
     "NEG005",
+    "NUM004",
+    "OPT014",
     "LOS006",
     "LOS008",
     "MOD004",

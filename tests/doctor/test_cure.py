@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from program_world import N, SIZE, Program, builder
+from program_world import SIZE, N, Program, builder
 
 from embedfit.doctor.check import Finding, Outcome, Prescription
 from embedfit.doctor.cure import CHANGES, prescribed
@@ -72,8 +72,11 @@ def test_every_exchange_can_be_prescribed_and_other_settings_are_refused():
 
 
 def test_a_diagnosis_gives_back_the_program_that_its_issues_prescribe():
-    found = diagnosis(finding(Outcome.ISSUE, INFONCE), finding(Outcome.ISSUE, {"loss.temperature": 1.0, "data.shuffle": True}),
-                      finding(Outcome.WATCH, {"model.dropout": 0.0}))  # fmt: skip
+    found = diagnosis(
+        finding(Outcome.ISSUE, INFONCE),
+        finding(Outcome.ISSUE, {"loss.temperature": 1.0, "data.shuffle": True}),
+        finding(Outcome.WATCH, {"model.dropout": 0.0}),
+    )
     assert found.change == {**INFONCE, "data.shuffle": True}
     assert trained(found.cured(builder("reversed"))(seed=0), 60) > 0.5
     build = builder()

@@ -222,6 +222,7 @@ def of_geometry(program: Program, material: Material) -> Facts:
         return {}
     query, document = embedded(program, material.probe, material.size)
     facts: Facts = {}
+    facts["start.levels"] = len(query.unique())
     for side, cloud in (("query", query), ("document", document)):
         facts[f"start.{side}_rank"] = rank_share(cloud)
         facts[f"start.{side}_direction"] = mean_direction(cloud)

@@ -1,8 +1,8 @@
-"""LOS, NEG: what a loss asks of embeddings, found by giving it embeddings made for the purpose."""
+"""LOS, NEG, TEA: what a loss asks of embeddings, found by giving it embeddings made for the purpose."""
 
 from __future__ import annotations
 
-__all__ = ["CollapseRewarded", "FewCandidates", "HardestOnly"]
+__all__ = ["CollapseRewarded", "FewCandidates", "HardestOnly", "OutOfReach"]
 
 import math
 from dataclasses import dataclass
@@ -162,4 +162,54 @@ class HardestOnly(Check):
         cure = Prescription(why="let all rivals count: InfoNCE, or semi-hard negatives", change=INFONCE)
         return self.finding(
             Outcome.WATCH, f"{value:.0%} of the queries are pushed away from their nearest rival alone", statistic, cure
+        )
+
+
+@dataclass(frozen=True)
+class OutOfReach(Check):
+    """Queries that are equal to the vectors they are trained on do not satisfy the loss.
+
+    ## What it measures
+    Where the documents' vectors are given and not trained: the loss of queries that are equal to their documents, at
+    the best of several lengths, over the loss at the start. Above {share:.0%} it is worth a look.
+
+    ## Why it hurts
+    The target is something else than the vectors that are searched: another scale, another offset, another space. The
+    queries go there, and not to their documents.
+
+    ## What to do
+    Normalise both sides, compare by cosine, or put a linear layer between the towers and the targets.
+
+    ## How to confirm
+    Training with the reference loss, everything else as it is.
+
+    ## References
+    - Hinton, Vinyals and Dean 2015, https://arxiv.org/abs/1503.02531
+    """
+
+    code = "TEA001"
+    name = "target-out-of-reach"
+    component = "teacher"
+    needs = ("demand.ideal", "demand.real", "demand.form", "demand.trained_documents")
+    part = "loss"
+
+    share: float = 0.5
+
+    def examine(self, run: Run) -> Finding:
+        """Compare both losses."""
+        ideal, real = number(run, "demand.ideal"), number(run, "demand.real")
+        statistic = Statistic(
+            name="loss of equal pairs / at the start", value=ideal / max(real, 1e-12), limit=self.share,
+            n=int(find(run, "trace.rows") or 0),
+        )  # fmt: skip
+        given = not find(run, "demand.trained_documents") and find(run, "demand.form") == "other" and real > 0
+        upside_down = ideal > float(find(run, "demand.wrong") or math.inf)
+        if not given or upside_down or ideal <= self.share * real:
+            return self.finding(Outcome.CLEAR, f"equal pairs bring the loss from {real:.3g} to {ideal:.3g}", statistic)
+        cure = Prescription(why="normalise the targets, or compare by cosine", change=INFONCE)
+        return self.finding(
+            Outcome.WATCH,
+            f"queries equal to their targets leave {ideal:.3g} of a loss of {real:.3g}",
+            statistic,
+            cure,
         )

@@ -20,6 +20,9 @@ class BlindMetric(Check):
     much of that way the rank of held-back documents went on rows of the training data. The first below {blind:.0%}
     where the second is above {seeing:.0%} is a fault, and so is a metric that fell meanwhile.
 
+    Where that metric is seen to be a mean of reciprocal ranks, and most rows of the training data differ, it is a fault
+    as well to lie {behind} below the held-back rows.
+
     ## Why it hurts
     A metric with its labels out of step, another similarity, an old index or the wrong model calls every run bad, and
     chooses the wrong one.
@@ -47,6 +50,7 @@ class BlindMetric(Check):
 
     blind: float = 0.1
     seeing: float = 0.4
+    behind: float = 0.3
 
     def examine(self, run: Run) -> Finding:
         """Compare both ways."""
@@ -64,10 +68,16 @@ class BlindMetric(Check):
         )
         if seen < self.seeing or not 0 <= start <= 1:
             raise NotApplicableError("the reference did not learn enough to judge the metric")
-        if gone > self.blind:
+        if gone > self.blind and not self._behind(run, last - end):
             return self.finding(Outcome.CLEAR, symptom, statistic)
         cure = Prescription(why="test the metric with oracle embeddings (it must say 1) and with random ones (chance)")
         return self.finding(Outcome.ISSUE, symptom, statistic, cure)
+
+    def _behind(self, run: Run, gap: float) -> bool:
+        """Whether two mean reciprocal ranks are further apart than rows of one kind can be."""
+        rows = float(find(run, "rows.seen") or 0.0)
+        sides = [float(find(run, f"rows.distinct_{side}") or 0.0) for side in ("queries", "documents")]
+        return find(run, "evaluation.kind") == "reciprocal rank" and gap > self.behind and min(sides) > 0.5 * rows
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ["NonFiniteLoss"]
+__all__ = ["CoarseEmbeddings", "NonFiniteLoss"]
 
 import math
 from dataclasses import dataclass
 
 from embedfit.doctor.check import Check, Finding, Outcome, Prescription, Statistic
-from embedfit.doctor.readings import find
+from embedfit.doctor.readings import find, number
 from embedfit.run import Run
 
 
@@ -55,3 +55,46 @@ class NonFiniteLoss(Check):
         change = {} if run.recipe.run.precision == "fp32" else {"run.precision": "fp32"}
         cure = Prescription(why="compute in fp32 and look at the rows of that step", change=change)
         return self.finding(Outcome.ISSUE, f"the loss or its gradient is no finite number {where}", statistic, cure)
+
+
+@dataclass(frozen=True)
+class CoarseEmbeddings(Check):
+    """Coordinates of the embeddings take few different values.
+
+    ## What it measures
+    Different values among the coordinates of the trained side's embeddings of the rows held back, before training.
+    Below {levels} it is worth a look; it is a fault where simple towers do much better.
+
+    ## Why it hurts
+    Embeddings that were rounded while they are trained tie with each other, and what rounds them hides from the loss
+    what a small step changes.
+
+    ## What to do
+    Round after training, or train with the rounding in view of the loss (its gradient passed through).
+
+    ## How to confirm
+    Reference towers on the same rows do much better.
+
+    ## References
+    - Bengio, Leonard and Courville 2013 (straight-through), https://arxiv.org/abs/1308.3432
+    """
+
+    code = "NUM004"
+    name = "coarse-embeddings"
+    component = "precision"
+    needs = ("start.levels",)
+    part = "towers"
+
+    levels: int = 64
+
+    def examine(self, run: Run) -> Finding:
+        """Compare the number of values with the limit."""
+        value = number(run, "start.levels")
+        statistic = Statistic(
+            name="different values of a coordinate", value=value, limit=float(self.levels),
+            n=int(find(run, "experiment.rows") or 0),
+        )  # fmt: skip
+        if value >= self.levels:
+            return self.finding(Outcome.CLEAR, f"coordinates take {value:,.0f} different values", statistic)
+        cure = Prescription(why="round embeddings after training, not while it lasts")
+        return self.finding(Outcome.WATCH, f"coordinates take only {value:.0f} different values", statistic, cure)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["RateTooHigh", "RateTooLow", "ScheduledToZero", "StrongDecay"]
+__all__ = ["RateTooHigh", "RateTooLow", "ScheduledToZero", "StrongDecay", "TightClip"]
 
 from dataclasses import dataclass
 
@@ -184,3 +184,47 @@ def _rate(check: RateTooLow | RateTooHigh, run: Run, times: float, share: float,
         statistic,
         cure,
     )
+
+
+@dataclass(frozen=True)
+class TightClip(Check):
+    """The gradient is shortened to a small part of its length before an optimiser that goes by its length.
+
+    ## What it measures
+    The norm of the gradient that the optimiser sees over that of a fresh one on the same batch, where both point the
+    same way. Below {ratio} it is worth a look for SGD and its kin; Adam divides by the length again.
+
+    ## Why it hurts
+    The step is as much shorter as the gradient: a limit that always bites is a learning rate by another name, and a
+    very low one.
+
+    ## What to do
+    Put the limit at the largest tenth of the norms that occur, or take it away.
+
+    ## How to confirm
+    Training with the reference update.
+
+    ## References
+    - Zhang et al. 2020, Why gradient clipping accelerates training, https://arxiv.org/abs/1905.11881
+    """
+
+    code = "OPT014"
+    name = "tight-clip"
+    component = "optimiser"
+    needs = ("update.ratio", "update.alignment", "optimiser.name")
+    part = "optimiser"
+
+    ratio: float = 0.1
+
+    def examine(self, run: Run) -> Finding:
+        """Compare both norms."""
+        value = number(run, "update.ratio")
+        if value != value or number(run, "update.alignment") < 0.99:
+            raise NotApplicableError("the optimiser sees another gradient than that of its batch")
+        statistic = Statistic(name="norm seen / norm of a fresh gradient", value=value, limit=self.ratio, n=4)
+        if value >= self.ratio or "Adam" in str(find(run, "optimiser.name")):
+            return self.finding(Outcome.CLEAR, f"the optimiser sees {value:.0%} of the gradient's length", statistic)
+        cure = Prescription(why="raise the limit of the gradient's norm, or use AdamW")
+        return self.finding(
+            Outcome.WATCH, f"{find(run, 'optimiser.name')} sees {value:.1%} of the gradient's length", statistic, cure
+        )
