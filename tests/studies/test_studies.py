@@ -76,7 +76,9 @@ def without_training(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
             "spearman": 0.8,
             "milliseconds": 2.0,
         }
-        monkeypatch.setattr(study, "measured", lambda way, steps, seed: {**figures, "accuracy": 0.7 + len(way) / 90})
+        monkeypatch.setattr(
+            study, "measured", lambda way, steps, seed, rows: {**figures, "accuracy": 0.7 + len(way) / 90}
+        )
     return study
 
 
