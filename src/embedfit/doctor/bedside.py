@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -46,7 +47,9 @@ class Bedside:
         for module in self.model.modules():  # the author may call the towers and never the whole
             self._ears.append(module.register_forward_pre_hook(self._enter, with_kwargs=True))
             self._ears.append(module.register_forward_hook(self._leave, always_call=True))
-        watched = [p for p in self.model.parameters() if p.requires_grad and p.numel() <= 1_000_000][:WATCHED]
+        # of several processes each sees its own gradient arrive, and the optimiser the mean of all
+        mine = [] if _shared() else [p for p in self.model.parameters() if p.requires_grad]
+        watched = [p for p in mine if p.numel() <= 1_000_000][:WATCHED]
         self._handles += [p.register_hook(_adder(self._arrived, id(p))) for p in watched]
         for module in self.model.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm) or (
@@ -156,6 +159,10 @@ class Bedside:
                 live = fresh != 0
                 self._lost.append(float((used[live] == 0).double().mean()))
         self._arrived.clear()
+
+
+def _shared() -> bool:
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
 def _adder(into: dict[int, Tensor], key: int) -> Any:
