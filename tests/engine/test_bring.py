@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import pytest
 import torch
 from little import equal, plan, setup, weights
 from test_loop import Notes
 
+from embedfit.engine import bring
 from embedfit.engine.loop import train
 from embedfit.engine.step import loss_of
 from embedfit.errors import RecipeError
 from embedfit.scores import Doubtful, Guide, marked, units
+from embedfit.team import Team
 
 WAYS: list[dict[str, Any]] = [
     {"kind": "random", "each": 2},
@@ -104,3 +107,32 @@ def test_a_guide_takes_out_what_it_finds_nearer_than_the_positive() -> None:
 def test_negatives_without_an_effect_are_refused(kind: str, more: dict[str, Any], said: str) -> None:
     with pytest.raises(RecipeError, match=said):
         setup(kind, **more)
+
+
+class Pretended(Team):
+    """One of two processes, played one after the other: what each told is handed to both the second time."""
+
+    told: ClassVar[dict[int, list[torch.Tensor]]] = {}
+    device = torch.device("cpu")
+
+    def gather(self, rows: torch.Tensor, counts: Sequence[int]) -> torch.Tensor:
+        assert len(rows) == counts[self.rank]
+        self.told.setdefault(self.rank, []).append(rows)
+        if len(self.told) < 2:
+            return rows.new_zeros(sum(counts), *rows.shape[1:])
+        turn = len(self.told[self.rank]) - 1
+        return torch.cat([self.told[rank][turn] for rank in (0, 1)])
+
+
+def test_processes_that_embed_a_share_each_have_the_bits_of_one_that_embeds_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bring, "AT_ONCE", 7)
+    made = setup("pairs", "gru")
+    arguments = (made.objective.model, made.material.query_tokens, made.material.document_tokens, torch.device("cpu"))
+    alone = bring.embeddings_of(*arguments)
+    Pretended.told.clear()
+    bring.embeddings_of(*arguments, Pretended(rank=0, size=2))
+    both = bring.embeddings_of(*arguments, Pretended(rank=1, size=2))
+    assert all(torch.equal(mine, whole) for mine, whole in zip(both, alone, strict=True))
+    assert all(0 < len(rows) < len(whole) for rows, whole in zip(Pretended.told[0], alone, strict=True))

@@ -13,6 +13,7 @@ from embedfit.engine.accumulate import accumulated
 from embedfit.engine.loop import train
 from embedfit.engine.step import train_step
 from embedfit.errors import RecipeError
+from embedfit.negatives import Queue
 from embedfit.optim import Kind, Schedule
 
 GROWING = [0.1, 0.2, 0.3, 0.4, 0.5]
@@ -52,6 +53,18 @@ def test_the_gradient_of_accumulated_batches_is_the_mean_of_theirs() -> None:
     assert step.loss == pytest.approx(sum(losses) / 3)
     for name, p in made.objective.model.named_parameters():
         torch.testing.assert_close(p.grad, expected[name])
+
+
+def test_a_queue_holds_the_documents_of_all_accumulated_batches() -> None:
+    made = setup("pairs", optim__accumulate=3, negatives__kind="queue", optim__length="1 steps", optim__batch_size=4)
+    notes = Notes([0.0, 0.0])
+    train(made.objective, made.material, made.groups, plan(made), notes.observer())
+    batches = made.material.batches_of(0, plan(made), plan(made).stage(0))
+    assert isinstance(made.material.negatives, Queue)
+    assert made.material.negatives.held is not None
+    wanted = {int(i) for batch in batches for i in batch.document_id}
+    assert set(made.material.negatives.held.identity.tolist()) == wanted
+    assert len(wanted) > len(batches[-1].document_id)
 
 
 def test_accumulated_batches_make_fewer_steps_of_an_epoch() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 __all__ = ["accumulated"]
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from torch import Tensor
@@ -18,7 +18,14 @@ from embedfit.engine.step import Objective, Step, train_step
 from embedfit.types import Batch
 
 
-def accumulated(objective: Objective, batches: Sequence[Batch], *, number: int, seed: int = 0) -> Step:
+def accumulated(
+    objective: Objective,
+    batches: Sequence[Batch],
+    *,
+    number: int,
+    seed: int = 0,
+    seen: Callable[[Step], None] = lambda step: None,
+) -> Step:
     """Leave the mean gradient of some batches in the parameters; returns the last one's step with the mean loss.
 
     Args:
@@ -26,12 +33,14 @@ def accumulated(objective: Objective, batches: Sequence[Batch], *, number: int, 
         batches: of all processes; the same on each.
         number: of the step, from 0.
         seed: of the run.
+        seen: told of each batch.
 
     Raises:
         NonFiniteLossError: a loss is NaN or infinite; the weights are untouched.
     """
     first = number * len(batches)
     step = train_step(objective, batches[0], number=first, seed=seed)
+    seen(step)
     if len(batches) == 1:
         return step
     parameters = [*objective.model.parameters(), *objective.loss.parameters()]
@@ -39,6 +48,7 @@ def accumulated(objective: Objective, batches: Sequence[Batch], *, number: int, 
     for i, batch in enumerate(batches[1:], 1):
         # gradients are summed over processes within a step: what is there from the one before would be counted twice
         step = train_step(objective, batch, number=first + i, seed=seed)
+        seen(step)
         losses.append(step.loss)
         held = [_sum(before, _taken(p)) for before, p in zip(held, parameters, strict=True)]
     for p, gradient in zip(parameters, held, strict=True):

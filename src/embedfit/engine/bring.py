@@ -134,19 +134,26 @@ def guide_for(recipe: Recipe, data: Examples) -> Guide | None:
 
 
 @torch.no_grad()
-def embeddings_of(model: TwoTower, query: Tokens, document: Tokens, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Embeddings of all query and document texts by the model as it is, in evaluation mode; on the CPU."""
+def embeddings_of(
+    model: TwoTower, query: Tokens, document: Tokens, device: torch.device, team: Team = ALONE
+) -> tuple[Tensor, Tensor]:
+    """Embeddings of all query and document texts by the model as it is, in evaluation mode; on the CPU.
+
+    Each process of a team embeds a share, in the same batches as one alone would, and gets the embeddings of all.
+    """
     was = model.training
     model.eval()
     try:
-        return _embedded(model.query, query, device), _embedded(model.document, document, device)
+        return _embedded(model.query, query, device, team), _embedded(model.document, document, device, team)
     finally:
         model.train(was)
 
 
-def _embedded(tower: Tower, tokens: Tokens, device: torch.device) -> Tensor:
-    order = tokens.lengths.argsort(stable=True)  # texts of one length together: little padding
-    parts = [tower(tokens.select(rows).to(device)).float().cpu() for rows in order.split(AT_ONCE)]
+def _embedded(tower: Tower, tokens: Tokens, device: torch.device, team: Team) -> Tensor:
+    batches = tokens.lengths.argsort(stable=True).split(AT_ONCE)  # texts of one length together: little padding
+    shares = [torch.cat([*batches[rank :: team.size], batches[0][:0]]) for rank in range(team.size)]
+    parts = [tower(tokens.select(rows).to(device)).float() for rows in batches[team.rank :: team.size]]
+    own = torch.cat([*parts, torch.empty(0, tower.dimension, device=device)])
     out = torch.empty(len(tokens), tower.dimension)
-    out[order] = torch.cat(parts)
+    out[torch.cat(shares)] = team.gather(own.to(team.device), [len(share) for share in shares]).cpu()
     return out

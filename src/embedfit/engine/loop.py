@@ -95,14 +95,14 @@ def train(
         asked.loss.at(number / plan.steps)
         rate = stage.rate * plan.rate(number, best.cuts)
         watched = observer.due(number)
-        material.negatives.refresh(number, partial(material.embeddings, model))
-        step = accumulated(asked, material.batches_of(number, plan, stage), number=number, seed=plan.seed)
+        material.negatives.refresh(number, partial(material.embeddings, model, objective.team))
+        batches = material.batches_of(number, plan, stage)
+        step = accumulated(asked, batches, number=number, seed=plan.seed, seen=partial(kept, material))
         moving.optimiser.adapt(stage.rates)
         noise = moving.noise.read(keep=watched)
         norm = clipped(moving.optimiser, plan, step)
         moving.optimiser.step(rate, watched=watched)
         moving.average.update()
-        material.negatives.take(step.batch, step.document[: len(step.batch.document)])
 
         done = number + 1
         readings = {"loss": step.loss, "learning_rate": rate, "gradient_norm": norm, **noise}
@@ -125,6 +125,11 @@ def train(
     objective.loss.eval()
     model.eval()
     return best, ended
+
+
+def kept(material: Material, step: Step) -> None:
+    """Show the negatives the documents of a batch, without those that they brought from steps before."""
+    material.negatives.take(step.batch, step.document[: len(step.batch.document)])
 
 
 def over(best: Best, plan: Plan, observer: Observer, done: int) -> str:

@@ -16,6 +16,7 @@ from embedfit.engine.curriculum import Stage
 from embedfit.engine.stream import Stream
 from embedfit.negatives import Negatives
 from embedfit.optim import Group, Kind, Optimiser, Schedule, factor
+from embedfit.team import Team
 from embedfit.towers import TwoTower
 from embedfit.types import Batch, Tokens
 
@@ -103,9 +104,9 @@ class Material:
     device: torch.device = torch.device("cpu")  # noqa: RUF009 (frozen)
     stream: Stream | None = None
 
-    def embeddings(self, model: TwoTower) -> tuple[Tensor, Tensor]:
-        """Embeddings of all query and document texts by a model as it is."""
-        return embeddings_of(model, self.query_tokens, self.document_tokens, self.device)
+    def embeddings(self, model: TwoTower, team: Team) -> tuple[Tensor, Tensor]:
+        """Embeddings of all query and document texts by a model as it is; every process of the team asks at once."""
+        return embeddings_of(model, self.query_tokens, self.document_tokens, self.device, team)
 
     def batches_of(self, step: int, plan: Plan, stage: Stage) -> list[Batch]:
         """The batches of a step."""

@@ -22,6 +22,9 @@ from embedfit.team import ALONE, Team
 Doubt = Callable[[Tensor, Tensor], Tensor]
 
 BLOCK = 4096  # queries that are looked up at once
+EXACT = 1_000_000
+"""Documents up to which all are compared: for many queries at once an index of a million in clusters is no quicker
+(`python -m benchmarks.speed --only million`), and would have to be built for every search."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -129,7 +132,7 @@ class Mined(Negatives):
         self.seconds += time.perf_counter() - began
 
     def _found(self, query: Tensor, document: Tensor) -> Int[Tensor, "n depth"]:
-        made = index(document.numpy())
+        made = index(document.numpy(), kind="flat" if len(document) <= EXACT else "auto")
         width = min(self.search.depth, len(document) - 1)
         asked, judged = self.sieve.teacher or (query, document)
         pool = torch.full((len(self.query), width), -1, dtype=torch.int32)
