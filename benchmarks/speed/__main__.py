@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
-from benchmarks.speed import audit, large, losses, million, search, time_to_quality, training
+from benchmarks.speed import attended, audit, large, losses, million, search, time_to_quality, training
 from benchmarks.speed.measure import Comparison, Options
 from benchmarks.speed.table import keep, machine, markdown
 
@@ -48,6 +48,7 @@ ROWS = (
     Row(name="minilm", measure=training.minilm),
     Row(name="light", measure=training.light),
     Row(name="loss", measure=losses.rows, exists=losses.engine_exists),
+    Row(name="doctor", measure=attended.rows),
     Row(name="large", measure=large.rows, long=True),
     Row(name="audit", measure=audit.rows),
     Row(name="search", measure=search.rows),

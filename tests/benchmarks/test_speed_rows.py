@@ -21,7 +21,7 @@ class Stage:
 
     def __init__(self, **facts: Any) -> None:
         self.calls: list[Call] = []
-        self.facts = {"data": "none", "loss": 1.0, "answers": 1, "error": 1e-6, **facts}
+        self.facts = {"data": "none", "loss": 1.0, "answers": 1, "error": 1e-6, "overhead": 5.0, **facts}
 
     def __call__(self, call: Call) -> Reading:
         self.calls.append(call)
@@ -49,10 +49,15 @@ def test_minilm_is_compared_in_fp32_and_in_bf16_on_equal_terms(stage: Stage) -> 
 
 
 def test_light_towers_have_one_thread_or_all_and_the_peer_gets_all_threads_beside(stage: Stage) -> None:
-    lines = [line for line in training.light(FULL) if line.unit == "examples/s"]
-    assert [line.wanted for line in lines] == [8.0, None, 8.0]
+    found = training.light(FULL)
+    lines = [line for line in found if line.unit == "examples/s"]
+    assert [line.wanted for line in lines] == [8.0, None, None, 8.0, None]
+    added = [line for line in found if line.unit == "%"]
+    assert [(line.wanted, line.met()) for line in added] == [(15.0, True)] * 2
     static = [c for c in stage.calls if c.arguments["model"] == "static"]
-    assert {(c.target, c.threads) for c in static} == {("ours:train", 1), ("sbert:train", 1), ("sbert:train", 2)}
+    assert {(c.target, c.threads) for c in static} == {
+        ("ours:train", 1), ("ours:overhead", 1), ("sbert:train", 1), ("sbert:train", 2),
+    }  # fmt: skip
 
 
 def test_the_loss_is_wanted_faster_and_smaller(stage: Stage) -> None:
