@@ -127,8 +127,8 @@ def _distil_scores(
         name = "objective" if training["objective"] != "auto" else "translations"
         raise DataError(f"--{name} has no effect where the teacher is a table of scores", hint="leave it out")
     usual = {"sentence1": "query", "sentence2": "document"}
-    columns = open_files([Path(teacher)], "utf-8").columns
-    table = read(teacher, kind="graded", **(usual if set(usual.values()) <= set(columns) else {})).table
+    there = set(usual.values()) <= set(open_files([Path(teacher)], "utf-8").columns)
+    table = read(teacher, kind="graded", columns=usual if there else None).table
     ratings = Ratings(
         queries=table["sentence1"].to_list(),
         documents=table["sentence2"].to_list(),
