@@ -32,6 +32,8 @@ KEPT = 0.02
 """Share of a checkpoint that may be missing from the model: a head that was replaced."""
 CROWDED = 0.1
 """Excess likeness of the rows of a batch that makes their order a fact and not only a part."""
+INFERRED = {"PAI003"}
+"""What is concluded from a reference that learned nothing: a fact about the program may be the reason for that."""
 RATES = {"OPT011", "OPT012", "OPT007", "OPT008", "OPT009"}
 """Findings on how fast the author's optimiser goes, which a longer run may make up for."""
 
@@ -104,7 +106,7 @@ def _judged(finding: Finding, facts: Mapping[str, Any], suspected: set[str]) -> 
         return finding
     if part == "towers":
         return _towers(finding, facts)
-    if relative is None and facts["experiment.control.relative"] > -SLOWS:
+    if relative is None and facts["experiment.control.relative"] > -SLOWS and learned(facts):
         words = f"{finding.symptom}; harmless here, the program as a whole keeps up with the reference"
         return dataclasses.replace(finding, outcome=Outcome.CLEAR, confirmed=False, symptom=words)
     if relative is None:
@@ -181,7 +183,7 @@ def _tried(finding: Finding, facts: Mapping[str, Any]) -> tuple[Prescription, ..
 
 def _weight(finding: Finding) -> tuple[int, float]:
     """Causes that are named and confirmed, then other facts, then parts at large; what costs more comes first."""
-    unnamed = finding.code in GENERIC or finding.code in RATES
+    unnamed = finding.code in GENERIC or finding.code in RATES or finding.code in INFERRED
     rank = 2 if unnamed else 0 if finding.confirmed else 1
     return rank, finding.effect.relative if finding.effect else 0.0
 

@@ -40,10 +40,16 @@ def look(build: Build, material: Material) -> Facts:
         facts |= of_metric(program)
         facts |= of_demands(program, material)
         facts |= of_steps(program, material)
-    if "chosen.temperature" not in facts and facts.get("demand.form") == "softmax" and facts["demand.scale_free"]:
+    if "chosen.temperature" not in facts and _ranks_pairs(facts):
         # a softmax that the trace could not read: its levels are known all the same
         facts |= {"loss.floor": max(0.0, facts["demand.ideal"]), "loss.chance": facts["demand.collapsed"]}
     return facts
+
+
+def _ranks_pairs(facts: Facts) -> bool:
+    """Whether the loss is a softmax over unit vectors that wants the pairs as they are."""
+    form = facts.get("demand.form") == "softmax" and facts["demand.scale_free"] and facts["demand.row_free"]
+    return form and facts["demand.own_pull"] > 0.9 and facts["demand.ideal"] < facts["demand.wrong"]
 
 
 def optimiser_facts(model: nn.Module, optimizer: Optimizer, meant: Callable[[str], bool] = lambda name: False) -> Facts:
