@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from embedfit.errors import EmbedfitError
     from embedfit.evaluate.compare import compare
     from embedfit.pairs import Pairs
+    from embedfit.probes.curvature import curvature
     from embedfit.recipe import Recipe
     from embedfit.towers import TwoTower
     from embedfit.towers.vector_map import load_map
@@ -34,6 +35,7 @@ __all__ = [
     "TwoTower",
     "audit",
     "compare",
+    "curvature",
     "demo",
     "diagnose",
     "distil",
@@ -59,6 +61,7 @@ _HOME = {
     "TwoTower": "embedfit.towers",
     "audit": "embedfit.data.audit",
     "compare": "embedfit.evaluate.compare",
+    "curvature": "embedfit.probes.curvature",
     "demo": "embedfit.data.demo",
     "diagnose": "embedfit.api",
     "distil": "embedfit.align",
