@@ -24,6 +24,7 @@ from embedfit.engine.plan import Material
 from embedfit.engine.step import Objective
 from embedfit.engine.stream import Stream
 from embedfit.engine.views import both_ways, twice
+from embedfit.negatives import InBatch
 from embedfit.optim import Group, groups
 from embedfit.pairs import Kind, Pairs
 from embedfit.recipe import LossSection, Recipe, patch
@@ -123,22 +124,31 @@ def prepare(train_pairs: Pairs, recipe: Recipe, towers: TwoTower | None = None, 
         chosen=chosen,
         stages=stages,
         facts={
-            **chosen.facts(),
-            **loss_facts(
-                loss,
-                chosen,
-                data,
-                brought=recipe.negatives.kind != "in_batch" or material.alone,
-                dimension=towers.dimension // towers.query.parts,
-            ),
-            **_of_towers(made),
+            **_facts(objective, material, chosen, made),
             "chosen.model": kind,
-            "chosen.precision": str(precision).removeprefix("torch."),
             "chosen.threads": threads,
-            "chosen.device": str(device),
-            "chosen.processes": team.size,
         },
     )
+
+
+def _facts(objective: Objective, material: Material, chosen: Chosen, made: Built) -> dict[str, Any]:
+    """Of the settings, the loss, the towers and the machine."""
+    towers = made.towers
+    brought = not isinstance(material.negatives, InBatch) or material.alone
+    return {
+        **chosen.facts(),
+        **loss_facts(
+            objective.loss,
+            chosen,
+            material.data,
+            brought=brought,
+            dimension=towers.dimension // towers.query.parts,
+        ),
+        **_of_towers(made),
+        "chosen.precision": str(objective.precision).removeprefix("torch."),
+        "chosen.device": str(material.device),
+        "chosen.processes": objective.team.size,
+    }
 
 
 def _machine(recipe: Recipe, family: FamilyName) -> tuple[int, torch.device, torch.dtype]:
