@@ -78,10 +78,7 @@ def train(
     open_folder(folder, resume=resume)
     setup = prepare(rows.train, recipe, towers, rows.shards)
     seen = audited(rows, setup)
-    notes = [f"no held-out metric: {rows.note}"] if rows.note else []
-    if rows.shards is not None:
-        notes.append(f"{len(rows.shards):,} rows are read while training; the audit is of {len(rows.train):,} of them")
-    for line in [*worth_saying(seen), *notes]:
+    for line in [*worth_saying(seen), *_notes(rows)]:
         watcher.say(line)
     metric = main_metric(rows.train.kind)
     light, slack = _light(rows, recipe)
@@ -93,14 +90,11 @@ def train(
         check_resumable(setup, folder, measured_on)
     write_recipe(folder, recipe)
 
-    def held_out(model: TwoTower) -> Mapping[str, float]:
-        return {} if light is None else readings(model, light, rows.train, quick, team)
-
     known = Run(recipe=recipe, facts={**seen.facts, **setup.facts, **beside, "metric": metric})
     with Watch(folder, watcher, known, resume=resume) as watch:
         fitted = fit(
-            setup, folder=folder, measure=held_out, progress=watch.step, slack=slack, resume=resume,
-            held_out=measured_on,
+            setup, folder=folder, progress=watch.step, slack=slack, resume=resume, held_out=measured_on,
+            measure=lambda model: {} if light is None else readings(model, light, rows.train, quick, team),
         )  # fmt: skip
     watcher.say("evaluating")
     model = fitted.model
@@ -158,6 +152,14 @@ def worth_saying(seen: Audit, most: int = 5) -> list[str]:
     told = [str(finding) for finding in seen.findings if finding.severity != "info"]
     rest = len(told) - most
     return [*told[:most], *([f"... and {rest} more: embedfit audit shows them all"] if rest > 0 else [])]
+
+
+def _notes(rows: Rows) -> list[str]:
+    """What else is said of the rows before training."""
+    notes = [f"no held-out metric: {rows.note}"] if rows.note else []
+    if rows.shards is not None:
+        notes.append(f"{len(rows.shards):,} rows are read while training; the audit is of {len(rows.train):,} of them")
+    return notes
 
 
 def open_folder(folder: Path, *, resume: bool) -> None:
