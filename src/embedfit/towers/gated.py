@@ -33,7 +33,7 @@ def gated(
         Cho et al. 2014, https://arxiv.org/abs/1406.1078, in the variant of cuDNN: the reset gate comes after the
         product.
     """
-    return _Gated.apply(inputs, *weights, tuple(sizes), backwards)
+    return _Gated.apply(inputs, *weights, (tuple(sizes), backwards))
 
 
 def _times(sizes: Sequence[int], *, backwards: bool) -> Iterator[slice]:
@@ -46,9 +46,9 @@ def _times(sizes: Sequence[int], *, backwards: bool) -> Iterator[slice]:
 class _Gated(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, inputs: Tensor, w_i: Tensor, w_h: Tensor, b_i: Tensor, b_h: Tensor, sizes: tuple, backwards: bool
+        ctx: Any, inputs: Tensor, w_i: Tensor, w_h: Tensor, b_i: Tensor, b_h: Tensor, read: tuple[Sequence[int], bool]
     ) -> tuple[Tensor, Tensor]:
-        hidden = w_h.shape[1]
+        hidden, (sizes, backwards) = w_h.shape[1], read
         gates = torch.addmm(b_i, inputs, w_i.T)  # reset, update and candidate of all times at once
         before, candidate, out = (inputs.new_empty(len(inputs), hidden) for _ in range(3))
         state = inputs.new_zeros(sizes[0], hidden)
@@ -89,4 +89,4 @@ class _Gated(torch.autograd.Function):
         by_w_h, by_b_h = through.T @ before, through.sum(0)
         through[:, 2 * hidden :] = direct  # from here on by the products of the inputs
         by_inputs = through @ w_i if ctx.needs_input_grad[0] else None
-        return by_inputs, through.T @ inputs, by_w_h, through.sum(0), by_b_h, None, None
+        return by_inputs, through.T @ inputs, by_w_h, through.sum(0), by_b_h, None
