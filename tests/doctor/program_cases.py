@@ -226,7 +226,7 @@ ODD: dict[str, dict[str, Any]] = {
     "OPT012": {"experiment.rate.times": 0.1, "experiment.rate.share": 0.1},
     "NUM002": {"update.lost": 0.01},
     "NUM003": {},
-    "EVA004": {"experiment.reference": 0.3},
+    "EVA004": {"experiment.reference": 0.3, "evaluation.kind": "share"},  # another metric than the rank
     "EVA005": {"evaluation.apart": 0.001},
     "EVA007": {},
     "OPT014": {"update.ratio": 0.3, "optimiser.name": "SGD"},  # a limit that bites a little
