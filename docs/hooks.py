@@ -33,6 +33,7 @@ FAMILY_NAMES = {
     "MOD": "towers and modes",
     "OPT": "optimisation",
     "NUM": "numerics",
+    "TEA": "teachers",
     "EVA": "evaluation",
 }
 MOVED = {"LICENSE": "license.md", "CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
