@@ -20,7 +20,9 @@ ALIKE = 0.7
 class _Draws(Protocol):
     """A module of torch that can draw its own weights."""
 
-    def reset_parameters(self) -> None: ...
+    def reset_parameters(self) -> None:
+        """Draw them."""
+        ...
 
 
 @torch.no_grad()
