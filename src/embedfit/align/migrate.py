@@ -143,7 +143,13 @@ def _parquet(path: Path, size: int, unit: bool) -> Iterator[Write]:
         table = pa.table(columns)
         if writer is None:
             # floats hardly compress, and trying to costs more than mapping them
-            writer = pq.ParquetWriter(path, table.schema, compression="none", use_dictionary=False)
+            writer = pq.ParquetWriter(
+                path,
+                table.schema,
+                compression="none",
+                use_dictionary=False,
+                memory_pool=pa.system_memory_pool(),  # pyarrow's own pool beside torch's grows with the file
+            )
         writer.write_table(table)
 
     try:

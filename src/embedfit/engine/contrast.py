@@ -23,6 +23,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from embedfit.engine.coordinates import before_units, over, views_of
 from embedfit.engine.learned import gradient_added, gradients
 from embedfit.engine.pairing import Pairing
 from embedfit.losses import Loss, PairLoss, Softmax, Symmetric
@@ -35,7 +36,6 @@ Way = Literal["auto", "dense", "tiled", "streamed"]
 
 DENSE = 1 << 18  # cells up to which the whole matrix is quicker than its tiles
 BLOCK = 256  # rows of a tile; twice as many are no faster and take twice the memory
-ROWS = 1_024  # embeddings whose lengths are differentiated at a time
 STREAMED = 256  # rows of a block under automatic differentiation, which keeps several copies
 
 
@@ -96,7 +96,7 @@ def contrast(
         return _in_pairs(query, document, loss, pairing)
     chosen = _way_for(loss, pairing, len(query) * len(document)) if way == "auto" else way
     mine, others = pairing.own_queries, pairing.own_documents
-    views = _views(query.shape[1], parts, nested)
+    views = views_of(query.shape[1], parts, nested)
     losses, by_query, by_document = [], [], []
     with torch.autocast(query.device.type, enabled=False):
         for view in views:
@@ -104,23 +104,15 @@ def contrast(
             with gradient_added(loss, len(views)):
                 part = _WAYS[chosen](units(q), units(d), loss, pairing)
             losses.append(part.losses.double())
-            by_query.append(_before_units(q[mine], part.query))
-            by_document.append(_before_units(d[others], part.document))
+            by_query.append(before_units(q[mine], part.query))
+            by_document.append(before_units(d[others], part.document))
     each = torch.stack(losses).mean(0)
     return Contrast(
         losses=each.float(),
         value=pairing.team.sum((each * pairing.share[mine]).sum()).item(),
-        query=_over(views, by_query, query.shape[1]),
-        document=_over(views, by_document, query.shape[1]),
+        query=over(views, by_query, query.shape[1]),
+        document=over(views, by_document, query.shape[1]),
     )
-
-
-def _views(dimension: int, parts: int, nested: Sequence[int]) -> list[slice]:
-    """Coordinates that are an embedding of their own."""
-    if parts == 1:
-        return [*(slice(0, size) for size in nested), slice(0, dimension)]
-    size = dimension // parts
-    return [slice(start, start + size) for start in range(0, dimension, size)]
 
 
 def _in_pairs(query: Tensor, document: Tensor, loss: PairLoss, pairing: Pairing) -> Contrast:
@@ -153,26 +145,6 @@ def _way_for(loss: Loss, pairing: Pairing, cells: int) -> Way:
 
 def _one_direction(loss: Loss) -> Loss:
     return loss.loss if isinstance(loss, Symmetric) else loss
-
-
-def _before_units(embedding: Tensor, gradient: Tensor) -> Tensor:
-    """Gradient by embeddings from that by their unit vectors, in its place: large batches have no room for a second."""
-    for start in range(0, len(embedding), ROWS):
-        part = slice(start, start + ROWS)
-        with torch.enable_grad():
-            leaf = embedding[part].float().requires_grad_()
-            (gradient[part],) = torch.autograd.grad(units(leaf), leaf, gradient[part])
-    return gradient
-
-
-def _over(views: list[slice], gradients: list[Tensor], dimension: int) -> Tensor:
-    """Gradient of the mean over views of an embedding."""
-    if len(views) == 1:
-        return gradients[0]
-    whole = gradients[0].new_zeros(len(gradients[0]), dimension)
-    for view, gradient in zip(views, gradients, strict=True):
-        whole[:, view] += gradient / len(views)
-    return whole
 
 
 def _dense(query: Tensor, document: Tensor, loss: Loss, pairing: Pairing) -> _Part:
