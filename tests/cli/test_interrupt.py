@@ -9,7 +9,7 @@ import pytest
 from commands import QUICK, again, interrupted_at, stop, typed
 
 
-@pytest.mark.parametrize("phase", ["embedfit.job.read", "embedfit.job.prepare", "embedfit.job.audited"])
+@pytest.mark.parametrize("phase", ["embedfit.gathering.read_files", "embedfit.job.prepare", "embedfit.job.audited"])
 def test_before_training_nothing_is_written(faq: Path, monkeypatch: pytest.MonkeyPatch, phase: str) -> None:
     monkeypatch.setattr(phase, stop)
     shown = typed("train", faq, *QUICK)

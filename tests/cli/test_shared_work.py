@@ -33,7 +33,8 @@ def started(size: int, *words: object) -> list[str]:
         for rank in range(size)
     ]
     said = [process.communicate(timeout=240) for process in processes]
-    assert [process.returncode for process in processes] == [0] * size, said
+    ended = [process.returncode for process in processes]
+    assert ended == [0] * size, f"{ended}: {said}"  # a text is shown whole
     return [out for out, _ in said]
 
 

@@ -39,7 +39,7 @@ BELOW = {
     "EVA004",
     *KNOCK_INS,
 }
-SOMETIMES = {"LOS004", "LOS009", "LOS010", "NEG005", "EVA004"}  # on some kinds of loss or metric only
+SOMETIMES = {"LOS004", "LOS009", "LOS010", "NEG005", "PAI005", "EVA004"}  # on some kinds of loss or metric only
 TROUBLE = (Outcome.ISSUE, Outcome.WATCH)
 FACTS = {
     "DAT004",

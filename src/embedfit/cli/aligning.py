@@ -273,7 +273,7 @@ def _maps_table(found: Alignment) -> Table:
 
 def _search_table(search: dict[str, Any]) -> Table:
     labelled = "accuracy@1/old" in search
-    table = _table(f"search ({search['queries']:,} queries)", "finds itself @1", "first 10 as the new model's",
+    table = _table(f"search ({search['queries']:,} queries)", "finds itself @1", "first 10 as with new",
                    *(["same label @1"] if labelled else []))  # fmt: skip
     own, agreed = (search["own/recall@1"], search["agreement@10/old"]), search["agreement@10/migrated"]
     rows = (("old on old", "old", 1.0, own[1]), ("new on new", "new", 1.0, 1.0),
