@@ -13,10 +13,10 @@ demo: $(VENV)/installed  ## train on the embedded data set, evaluate, write the 
 	$(BIN)/embedfit demo --out runs/demo
 
 test: $(VENV)/installed-test  ## all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 fast: $(VENV)/installed-test  ## the tests that take no training
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
 
 check: lint types test docs  ## everything a change must pass
 
