@@ -48,6 +48,7 @@ class _Gated(torch.autograd.Function):
     def forward(
         ctx: Any, inputs: Tensor, w_i: Tensor, w_h: Tensor, b_i: Tensor, b_h: Tensor, read: tuple[Sequence[int], bool]
     ) -> tuple[Tensor, Tensor]:
+        """Walk along the texts and keep the gates."""
         hidden, (sizes, backwards) = w_h.shape[1], read
         gates = torch.addmm(b_i, inputs, w_i.T)  # reset, update and candidate of all times at once
         before, candidate, out = (inputs.new_empty(len(inputs), hidden) for _ in range(3))
@@ -67,6 +68,9 @@ class _Gated(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, by_out: Tensor, by_state: Tensor) -> tuple[Tensor | None, ...]:
+        """Walk back; second derivatives are refused, since what was kept knows nothing of the weights."""
+        if torch.is_grad_enabled():
+            raise NotImplementedError("no second derivatives of this GRU: take them of tower.cells, a torch.nn.GRU")
         inputs, w_i, w_h, gates, before, candidate = ctx.saved_tensors
         hidden = w_h.shape[1]
         reset, update, new = gates.split(hidden, 1)
