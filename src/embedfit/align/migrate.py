@@ -91,14 +91,17 @@ def migrate(
             done += len(rows)
             if progress is not None:
                 progress(done)
+        if not done:
+            raise DataError(f"{source}: there are no vectors", hint="nothing was written")
     return Moved(rows=done, dimension=size, seconds=time.perf_counter() - began)
 
 
 def _refuse(moved: Float[np.ndarray, "b e"], done: int, source: str | os.PathLike[str]) -> None:
     bad = np.flatnonzero(~np.isfinite(moved).all(1))
     if bad.size:
+        more = f", nor are {bad.size - 1} more of its block" if bad.size > 1 else ""
         raise DataError(
-            f"{source}: row {done + bad[0]} is not finite, nor are {bad.size - 1} more of its block",
+            f"{source}: row {done + bad[0]} is not finite{more}",
             hint="mend these vectors or take them out; nothing was written",
         )
 

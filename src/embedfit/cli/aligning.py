@@ -51,7 +51,9 @@ def compare(
     classes = None if labels is None else read_labels(labels, pairs.source_rows)[pairs.rows]
     say(f"{len(pairs):,} pairs, {pairs.source.shape[1]} -> {pairs.target.shape[1]} dimensions; examining", style="dim")
     if pairs.left_out:
-        say(f"{len(pairs.left_out):,} rows were left out; the first: {pairs.left_out[0]}", style="yellow")
+        first = "; ".join(map(str, pairs.left_out[:SHOWN]))
+        more = " (`--format json` lists all)" if len(pairs.left_out) > SHOWN else ""
+        say(f"{len(pairs.left_out):,} rows were left out: {first}{more}", style="yellow")
     found = align_spaces(pairs, labels=classes, **how)
     if form == "json":
         print_json(found.to_dict())
@@ -225,13 +227,14 @@ def _report(found: Alignment) -> Iterable[Any]:
         yield ""
         yield str(finding)
         for example in finding.examples[:SHOWN]:
-            yield "       " + ", ".join(f"{name} {value}" for name, value in example.items())
+            yield "       " + ", ".join(f"{name} {value}".replace("row row", "row") for name, value in example.items())
     if found.fit is None:
         return
     fit, values = found.fit, found.fit.quality.to_dict()
+    enough = f"{fit.enough():,} are enough" if fit.enough() < fit.pairs else "more may help"
     yield ""
     yield (
-        f"map      {fit.kind}, learned under '{fit.objective}' from {fit.pairs:,} pairs; {fit.enough():,} are enough "
+        f"map      {fit.kind}, learned under '{fit.objective}' from {fit.pairs:,} pairs; {enough} "
         f"(held-out recall@1 by pairs: {', '.join(f'{n:,} {v:.3f}' for n, v in fit.learning.items())})"
     )
     yield (

@@ -114,9 +114,9 @@ def match(source: Vectors, target: Vectors, *, on_bad_rows: OnBadRows = "error")
 
 def _sound(vectors: Vectors) -> tuple[Bool[np.ndarray, " n"], list[BadRow]]:
     """Which rows can be used; and of the others, why not: not finite, or an id that occurred before."""
-    finite = np.concatenate(
-        [np.isfinite(vectors.values[i : i + BLOCK]).all(1) for i in range(0, len(vectors), BLOCK)] or [np.ones(0, bool)]
-    )
+    with np.errstate(over="ignore"):  # a number that float32 cannot hold becomes an infinite one
+        blocks = [_float32(vectors.values[i : i + BLOCK]) for i in range(0, len(vectors), BLOCK)]
+        finite = np.concatenate([np.isfinite(block).all(1) for block in blocks] or [np.ones(0, bool)])
     bad = [BadRow(vectors.source, 0, "", f"{vectors.name(i)} is not finite") for i in np.flatnonzero(~finite).tolist()]
     fit = finite
     if vectors.ids is not None:

@@ -137,7 +137,9 @@ class VectorMap(nn.Module):
                 hint="were they made by the model that the map was learned for?",
             )
         # a copy, since torch warns of memory-mapped rows that may not be written to
-        out = self._bare(torch.from_numpy(np.array(rows, np.float32)))
+        with np.errstate(over="ignore"):  # a number that float32 cannot hold becomes an infinite one
+            own = np.array(rows, np.float32)
+        out = self._bare(torch.from_numpy(own))
         # in place: another pass through memory that is not in the cache costs a tenth of the product
         return (F.normalize(out, dim=-1, out=out) if self.shape.unit else out).numpy()
 
