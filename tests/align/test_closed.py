@@ -133,6 +133,8 @@ def test_rows_with_the_same_source_share_a_fold() -> None:
 def test_unit_rows_are_measured_by_cosine_and_features_by_scaled_distance() -> None:
     x = noise(100, 3, 21) * np.array([1, 1000, 0], np.float32) + 5
     assert ruler_for(unit(x)).cosine
+    stray = unit(x) * np.array([[3]] + [[1]] * (len(x) - 1), np.float32)
+    assert ruler_for(stray).cosine  # one row of another length makes no other space
     scaled = ruler_for(x)(x)
     assert np.isfinite(scaled).all()
     np.testing.assert_allclose(scaled.std(0)[:2], 1, atol=0.2)

@@ -53,6 +53,10 @@ def test_no_healthy_run_is_hopeless_at_any_time(code: str, until: int) -> None:
         {**AT_CHANCE, "loss": falling(4.3, 1.5)},
         # the loss never left chance, yet pairs are told apart
         {**AT_CHANCE, "loss": 4.3, "in_batch/recall@1": 0.6},
+        # the loss is near chance, and the rate still rises
+        {**AT_CHANCE, "loss": 4.3, "in_batch/recall@1": 0.014, "learning_rate": [0.001 * k for k in range(1, 41)]},
+        # the loss is near chance, and on its way down
+        {**AT_CHANCE, "loss": [4.34 - 0.004 * k for k in range(40)], "in_batch/recall@1": 0.014},
         # the loss is at its floor, and the rows held out are too few to tell chance from something
         {**AT_CHANCE, "loss": falling(4.3, 0.01), "few": 1.0},
         # all cosines are high from the start, and pairs are told apart

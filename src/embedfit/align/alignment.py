@@ -60,10 +60,13 @@ class Fit:
     learning: Mapping[int, float]
     search: Search
 
-    def enough(self) -> int:
-        """The smallest number of pairs tried whose map is as good as that of all, give or take a hundredth."""
-        last = list(self.learning.values())[-1]
-        return next(n for n, value in self.learning.items() if value >= last - ENOUGH)
+    def enough(self) -> int | None:
+        """The smallest number of pairs tried whose map is as good as that of all, give or take a hundredth.
+
+        None where no smaller number than all of them is: more might help.
+        """
+        *fewer, (_, last) = self.learning.items()
+        return next((n for n, value in fewer if value >= last - ENOUGH), None)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""

@@ -18,6 +18,7 @@ from embedfit.probes.embedding import effective_rank, mean_direction
 
 Nearness = Literal["auto", "cosine", "euclidean"]
 UNIT = 0.01  # lengths that vary by less than this share around 1 are unit length
+STRAY = 0.01  # share of rows of another length that make no other space of it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -43,7 +44,7 @@ class Ruler:
 
 
 def ruler_for(rows: Float[np.ndarray, "n e"], nearness: Nearness = "auto") -> Ruler:
-    """The ruler of a space: cosine for rows of unit length, else distance over scaled coordinates.
+    """The ruler of a space: cosine for rows of unit length but a few, else distance over scaled coordinates.
 
     Features of different units (an age, a price) say nothing by their cosine: the largest unit would decide.
 
@@ -52,7 +53,8 @@ def ruler_for(rows: Float[np.ndarray, "n e"], nearness: Nearness = "auto") -> Ru
         nearness: cosine or euclidean where it is known; auto: by the lengths of the rows.
     """
     length = np.linalg.norm(rows, axis=1)
-    unit = bool(np.abs(length[length > 0] - 1).max(initial=0) < UNIT)
+    off = np.abs(length[length > 0] - 1) >= UNIT
+    unit = bool(off.sum() <= STRAY * len(off))
     size = rows.shape[1]
     if nearness == "cosine" or (nearness == "auto" and unit):
         return Ruler(cosine=True, mean=np.zeros(size, np.float32), spread=np.ones(size, np.float32))

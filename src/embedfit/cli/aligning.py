@@ -38,7 +38,7 @@ from embedfit.data.vectors import Matched, Vectors, match
 from embedfit.errors import DataError, ModelError
 from embedfit.towers import KINDS, build, save
 from embedfit.towers.files import read_json
-from embedfit.towers.vector_map import append_to_model, load_map
+from embedfit.towers.vector_map import append_to_model, check_free, load_map
 
 SHOWN = 5  # rows of a finding
 
@@ -47,6 +47,8 @@ def compare(
     source: str, target: str, form: str, *, texts: str | None, out: str | None, labels: str | None, **how: Any
 ) -> int:
     """Examine two spaces, learn the map, save it."""
+    if out is not None:
+        check_free(out)  # before what takes long
     pairs = _pairs(source, target, texts, how.pop("id_column"), how.pop("on_bad_rows"))
     classes = None if labels is None else read_labels(labels, pairs.source_rows)[pairs.rows]
     say(f"{len(pairs):,} pairs, {pairs.source.shape[1]} -> {pairs.target.shape[1]} dimensions; examining", style="dim")
@@ -231,7 +233,8 @@ def _report(found: Alignment) -> Iterable[Any]:
     if found.fit is None:
         return
     fit, values = found.fit, found.fit.quality.to_dict()
-    enough = f"{fit.enough():,} are enough" if fit.enough() < fit.pairs else "more may help"
+    fewer = fit.enough()
+    enough = "more may help" if fewer is None else f"{fewer:,} are enough"
     yield ""
     yield (
         f"map      {fit.kind}, learned under '{fit.objective}' from {fit.pairs:,} pairs; {enough} "

@@ -66,7 +66,7 @@ def curvature(loss: Callable[[], Tensor], parameters: Sequence[Tensor], *, toler
         Cohen et al. 2021, Gradient descent on neural networks typically occurs at the edge of stability,
         https://arxiv.org/abs/2103.00065, for what the sharpness says of the rate.
     """
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng():
         gradients = torch.autograd.grad(loss(), parameters, create_graph=True, materialize_grads=True)
         flat = torch.cat([g.reshape(-1) for g in gradients])
 
@@ -80,7 +80,7 @@ def curvature(loss: Callable[[], Tensor], parameters: Sequence[Tensor], *, toler
     slope = float(vector @ flat.detach().double().cpu().numpy())
     vector = -vector if slope > 0 else vector
     norm, size = float(flat.detach().norm()), float(sum(p.detach().square().sum() for p in parameters) ** 0.5)
-    pieces = torch.as_tensor(vector, dtype=flat.dtype).split([p.numel() for p in parameters])
+    pieces = torch.as_tensor(vector, dtype=flat.dtype, device=flat.device).split([p.numel() for p in parameters])
     return Curvature(
         sharpness=highest,
         lowest=lowest,

@@ -5,7 +5,7 @@ Axes: n rows, a dimensions of the source, e of the target.
 
 from __future__ import annotations
 
-__all__ = ["KINDS", "Kind", "Shape", "VectorMap", "append_to_model", "load_map", "save_map"]
+__all__ = ["KINDS", "Kind", "Shape", "VectorMap", "append_to_model", "check_free", "load_map", "save_map"]
 
 import os
 import shutil
@@ -167,17 +167,27 @@ def save_map(vector_map: VectorMap, folder: str | os.PathLike[str], *, extra: Ma
     Raises:
         ModelError: the folder holds something else, or cannot be written.
     """
-    place = Path(folder)
-    if place.exists() and not (place / _MANIFEST).is_file() and (not place.is_dir() or any(place.iterdir())):
-        raise ModelError(
-            f"'{folder}' exists and is no map of embedfit; it is left as it is", hint="choose another folder"
-        )
+    place = check_free(folder)
     try:
         place.mkdir(parents=True, exist_ok=True)
         write_weights(place, vector_map.state_dict())
         write_json(place / _MANIFEST, {"format": FORMAT, "shape": asdict(vector_map.shape), "extra": dict(extra or {})})
     except OSError as error:
         raise ModelError(f"cannot write '{folder}': {error.strerror or error}", hint="choose another folder") from error
+    return place
+
+
+def check_free(folder: str | os.PathLike[str]) -> Path:
+    """The folder, where a map may be written.
+
+    Raises:
+        ModelError: it holds something else.
+    """
+    place = Path(folder)
+    if place.exists() and not (place / _MANIFEST).is_file() and (not place.is_dir() or any(place.iterdir())):
+        raise ModelError(
+            f"'{folder}' exists and is no map of embedfit; it is left as it is", hint="choose another folder"
+        )
     return place
 
 

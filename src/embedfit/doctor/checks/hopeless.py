@@ -93,7 +93,8 @@ class MetricAtChance(Check):
     It is a fault where, over the last {window} readings, the
     loss lies within {floor:.0%} of its way from its floor to chance (the training rows are memorised), or has never
     left the last {chance:.0%} of it while in-batch recall@1 stays within {recall} of chance (nothing is learned). In
-    between, training still moves, and it is worth a look.
+    between, and while the learning rate still rises or the loss has come down by {trend:.1%} of its way from
+    the first half of the readings to the second, training still moves, and it is worth a look.
 
     ## Why it hurts
     Nothing that is learned from the rows carries over to others: the pairs do not belong together, the inputs lost
@@ -123,6 +124,7 @@ class MetricAtChance(Check):
     floor: float = 0.05
     chance: float = 0.05
     recall: float = 0.05
+    trend: float = 0.005
     blur: float = 0.1
 
     def examine(self, run: Run) -> Finding:
@@ -154,6 +156,11 @@ class MetricAtChance(Check):
         places = [(loss - floor) / (chance - floor) for loss in losses]
         if median(places[-self.window :]) <= self.floor:
             return "the loss is at its floor: the rows are memorised, and nothing carries over"
+        rates = values(run, "learning_rate")
+        half = len(places) // 2
+        falling = half > 0 and median(places[:half]) - median(places[half:]) > self.trend
+        if falling or rates[-2:] != sorted(rates[-2:], reverse=True):
+            return ""  # it may yet leave its plateau
         recall = late(run, "in_batch/recall@1", self.window)
         alone = 1 / max(1.0, float(find(run, "chosen.candidates") or 1.0))
         if min(places) >= 1 - self.chance and recall is not None and recall <= alone + self.recall:
