@@ -36,7 +36,9 @@ class Ledger:
         print(json.dumps(made), flush=True)
         if self.path is not None:
             self.path.parent.mkdir(exist_ok=True)
-            self.path.write_text(self.text(), "utf-8")
+            fresh = self.path.with_suffix(".new")  # killed while writing, nothing is lost
+            fresh.write_text(self.text(), "utf-8")
+            fresh.replace(self.path)
         return made
 
     def text(self) -> str:

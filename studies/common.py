@@ -104,7 +104,9 @@ class Study:
             if not self.quick:
                 RESULTS.mkdir(exist_ok=True)
                 lines = ",\n".join(json.dumps(row) for row in self.cells.values())
-                self.path.write_text(f"[\n{lines}\n]\n", "utf-8")
+                fresh = self.path.with_suffix(".new")  # killed while writing, nothing is lost
+                fresh.write_text(f"[\n{lines}\n]\n", "utf-8")
+                fresh.replace(self.path)
         return self.cells[key]["found"]
 
     def run(
