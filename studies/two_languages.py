@@ -146,6 +146,7 @@ def main() -> None:
     """Parse, run, print, keep."""
     parser = argparse.ArgumentParser(description="Two languages in one space.")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--students", nargs="+", default=list(STUDENTS), choices=list(STUDENTS))
     parser.add_argument("--pairs", type=int, default=100_000, help="of sentences to learn from, at most")
     parser.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir()) / "embedfit-distil",
                         help="where the teacher's vectors are kept")  # fmt: skip
@@ -163,7 +164,7 @@ def main() -> None:
     both = ("zh", "en")
     ledger.row({"model": "the teacher itself", "seed": 0},
                lambda: {f"{name}/spearman": graded(teacher, rows, name) for name in both})  # fmt: skip
-    for name in STUDENTS:
+    for name in asked.students:
         for seed in range(asked.seeds):
             ledger.row({"model": name, "seed": seed}, partial(student, name, seed, train, vectors, teacher))
     said = f"{len(train):,} sentences with their translations to learn from.\n\n{page(ledger)}"
