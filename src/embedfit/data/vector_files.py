@@ -107,7 +107,9 @@ def stream(
         vectors = read_vectors(source, id_column=id_column)
         for start in range(0, len(vectors), rows):
             part = slice(start, start + rows)
-            yield vectors.values[part], None if vectors.ids is None else list(vectors.ids[part])
+            # mapped anew for each block: pages that were read once would count as held until the end
+            values = _mapped(path) if isinstance(vectors.values, np.memmap) else vectors.values
+            yield values[part], None if vectors.ids is None else list(vectors.ids[part])
         return
     import pyarrow.parquet as pq
 
