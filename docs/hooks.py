@@ -296,7 +296,8 @@ INSERTED = {
 
 def inserted(markdown: str) -> str:
     """The page with its tables filled in."""
-    return re.sub(r"<!-- insert: (\w+) -->", lambda match: INSERTED[match[1]](), markdown)
+    # an interval stays on one line of its cell
+    return re.sub(r"<!-- insert: (\w+) -->", lambda m: INSERTED[m[1]]().replace(" ± ", "\u00a0±\u00a0"), markdown)
 
 
 def on_config(config: Any) -> Any:
