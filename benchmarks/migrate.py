@@ -5,8 +5,8 @@
     python -m benchmarks.migrate --rows 50000 --to 256 --dry
 
 Each row is run in a process of its own, so that its peak memory is its own; pages of the source that the system keeps
-mapped count as held, and `bare` keeps all of them. Times are of the wall clock, and the best of three runs, the contestants
-taking turns. `bare` is the product and the writing alone, with numpy.
+mapped count as held, and `bare` keeps all of them. Times are of the wall clock, and the best of three runs, the
+contestants taking turns. `bare` is the product and the writing alone, with numpy.
 """
 
 from __future__ import annotations
