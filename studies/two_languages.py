@@ -2,6 +2,7 @@
 
     python -m studies.two_languages                   three seeds, writes results/two_languages.{json,md}
     python -m studies.two_languages --seeds 1 --pairs 500 --dry
+    python -m studies.two_languages --students static gru      a recurrent student too: an hour more
 
 The teacher is the packaged English MiniLM, which reads no Chinese. Students are trained from scratch by `ef.distil` on
 the sentences of STS-B with their translations: each Chinese sentence is to land on the teacher's vector of its English
@@ -146,7 +147,7 @@ def main() -> None:
     """Parse, run, print, keep."""
     parser = argparse.ArgumentParser(description="Two languages in one space.")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--students", nargs="+", default=list(STUDENTS), choices=list(STUDENTS))
+    parser.add_argument("--students", nargs="+", default=["static"], choices=STUDENTS)
     parser.add_argument("--pairs", type=int, default=100_000, help="of sentences to learn from, at most")
     parser.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir()) / "embedfit-distil",
                         help="where the teacher's vectors are kept")  # fmt: skip
