@@ -14,9 +14,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from sklearn.feature_extraction.text import TfidfVectorizer
 
+from embedfit.align.teacher import less_often_right
 from embedfit.data.audit_finding import DataFinding
 from embedfit.errors import DataError
-from embedfit.metrics import paired_mean, spearman
+from embedfit.metrics import spearman
 
 LEAST = 20  # queries with candidates to order
 SURE = 4.0  # standard errors
@@ -145,14 +146,7 @@ def _relevance(sheet: Sheet, queries: Int[np.ndarray, " m"]) -> DataFinding | No
     own, lexical = (
         np.array([float(sheet.relevant[i][np.argmax(side[i])]) for i in asked]) for side in (sheet.score, words)
     )
-    difference = paired_mean(own, lexical, draws=2_000)
-    if difference.high >= 0:
-        return None
-    said = (
-        f"the teacher puts a relevant document first for {own.mean():.3f} of {len(own):,} queries, TF-IDF for "
-        f"{lexical.mean():.3f} (difference {difference.low:.3f}..{difference.high:.3f}): students learn such errors"
-    )
-    return DataFinding(name="unreliable_teacher", severity="issue", sentence=said)
+    return less_often_right(own, lexical, "puts a relevant document", "queries")
 
 
 def _words(sheet: Sheet, queries: Int[np.ndarray, " m"]) -> DataFinding | None:

@@ -5,7 +5,7 @@ Axes: n texts, e dimensions.
 
 from __future__ import annotations
 
-__all__ = ["check_teacher"]
+__all__ = ["check_teacher", "less_often_right"]
 
 from collections.abc import Sequence
 
@@ -80,11 +80,25 @@ def _words(words: csr_matrix, unit: Float[np.ndarray, "n e"], seed: int) -> Data
 def _labels(words: csr_matrix, unit: Float[np.ndarray, "n e"], labels: Int[np.ndarray, " n"]) -> DataFinding | None:
     """Its nearest other text must have the same label as often as that of TF-IDF."""
     own, lexical = ((labels[_nearest(x)] == labels).astype(np.float64) for x in (unit, words))
+    return less_often_right(own, lexical, "finds a text of the same label", "texts")
+
+
+def less_often_right(
+    own: Float[np.ndarray, " n"], lexical: Float[np.ndarray, " n"], does: str, asked: str
+) -> DataFinding | None:
+    """What is said of a teacher that answers fewer questions than TF-IDF does.
+
+    Args:
+        own: 1 where the teacher's first is right, else 0.
+        lexical: the same of TF-IDF.
+        does: what a right answer is, as what the teacher does first.
+        asked: what was asked, in the plural.
+    """
     difference = paired_mean(own, lexical, draws=2_000)
     if difference.high >= 0:
         return None
     said = (
-        f"the teacher finds a text of the same label first for {own.mean():.3f} of {len(own):,} texts, TF-IDF for "
+        f"the teacher {does} first for {own.mean():.3f} of {len(own):,} {asked}, TF-IDF for "
         f"{lexical.mean():.3f} (difference {difference.low:.3f}..{difference.high:.3f}): students learn such errors"
     )
     return DataFinding(name="unreliable_teacher", severity="issue", sentence=said)
