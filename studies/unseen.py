@@ -1,4 +1,4 @@
-"""S1.14-S1.22: softmax, additive margin and the simpler A-softmax, judged on classes that training never saw.
+"""S1.14-S1.22: softmax, additive margins and the simpler A-softmax, judged on classes that training never saw.
 
     python -m studies.unseen [--quick]          writes studies/results/unseen.{json,md}
 
@@ -26,6 +26,8 @@ LOSSES: Mapping[str, Mapping[str, Any]] = {
     "additive margin 0.35": {**SCALE, "loss.margin": 0.35},
     "least of cos 4a, cos a": {**SCALE, "loss.margin": 4, "loss.margin_kind": "least"},
     "angular margin 0.5": {**SCALE, "loss.margin": 0.5, "loss.margin_kind": "angular"},
+    "margin of half the class diameter": {**SCALE, "loss.margin_kind": "diameter"},
+    "margin of the class diameter": {**SCALE, "loss.margin_kind": "diameter", "loss.margin": 1.0},
     "softmax, scale 1": {**SCALE, "loss.temperature": 1.0},
     "texts of the batch, no prototypes": {"loss.kind": "infonce"},
 }
@@ -108,12 +110,14 @@ def drawn(found: Mapping[str, Sequence[Outcome]]) -> str:
 def of_claims(found: Mapping[str, Sequence[Outcome]]) -> str:
     """What becomes of the claims, at the end of training."""
     last = {name: [o.last for o in runs] for name, runs in found.items()}
-    softmax, additive, least, _, unit, _ = LOSSES
+    softmax, additive, least, _, half, whole, unit, _ = LOSSES
     return verdicts(
         {
             "S1.21 the additive margin leads softmax": judged(last[additive], last[softmax]),
             "S1.21 the simpler A-softmax leads softmax": judged(last[least], last[softmax]),
             "S1.21 the additive margin leads the simpler A-softmax": judged(last[additive], last[least]),
+            "S1.19 a margin by the diameter of classes leads softmax": judged(last[whole], last[softmax]),
+            "S1.19 and need not be tuned: half of it leads the margin of 0.35": judged(last[half], last[additive]),
             "NormFace: without a scale softmax learns little": judged(
                 last[softmax], last[unit], claim="scale 30 leads scale 1"
             ),

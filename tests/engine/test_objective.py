@@ -54,7 +54,7 @@ def test_an_objective_may_look_at_the_prototypes_of_all_classes(name: str) -> No
     assert floor <= last < first
 
 
-@pytest.mark.parametrize("kind", ["additive", "angular", "multiple", "least"])
+@pytest.mark.parametrize("kind", ["additive", "diameter", "angular", "multiple", "least"])
 @pytest.mark.parametrize("name", ["prototypes", "infonce"])
 def test_a_margin_of_every_kind_is_asked_of_prototypes_and_in_a_batch(name: str, kind: str) -> None:
     made = setup("classes", loss__kind=name, loss__margin=2.0 if kind in ("multiple", "least") else 0.3,

@@ -63,6 +63,8 @@ EVERYWHERE = ("step 1", "checkpoint 1", "step 4", "checkpoint 2", "evaluation 1"
         ("graded", "static", {"loss__kind": "cosent", **DROPOUT}, ("checkpoint 4",)),
         ("classes", "static", {"loss__kind": "infonce", **DROPOUT}, ("step 6",)),
         ("pairs", "gru", {"model__shared": False, **DROPOUT}, ("checkpoint 5",)),
+        # the margin was measured a step before, on other weights
+        ("classes", "static", {"loss__margin_kind": "diameter", "optim__length": "45 steps"}, ("checkpoint 7",)),
         ("pairs", "static", {"optim__learning_rate": "auto"}, ("step 5", "checkpoint 2")),
         # training ends by itself, before the plan does, and must not begin again
         (

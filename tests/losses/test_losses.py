@@ -14,6 +14,7 @@ from embedfit.losses import (
     CoSENT,
     CosineRegression,
     Debiased,
+    Diameter,
     Hinge,
     Homotopy,
     InfoNCE,
@@ -172,6 +173,29 @@ def test_a_margin_lowers_falls_and_has_a_finite_slope_everywhere(margin: Margin)
     assert (lowered <= cosine + 1e-6).all()
     if "Least" not in repr(margin):  # cos(4 angle) rises again where cos angle is the lesser by far
         assert (lowered.diff() >= -1e-6).all()
+
+
+@given(st.floats(0.01, 0.4))
+def test_the_margin_of_a_diameter_is_the_lead_that_the_triangle_inequality_asks_for(radius: float) -> None:
+    margin = Diameter(1.0, 1.99)
+    margin.measured(radius)
+    nearest_other = math.sqrt(1 - ((1 - radius**2) - margin.size))  # in the distance sqrt(1 - cos)
+    assert nearest_other == pytest.approx(radius + 2 * radius, rel=1e-5)
+
+
+def test_the_margin_of_a_diameter_asks_for_nothing_before_it_is_measured_and_never_for_more_than_there_is() -> None:
+    margin, cosine = Diameter(0.5, widest=0.7), torch.tensor([0.9, -0.2])
+    assert torch.equal(margin(cosine), cosine)
+    margin.measured(0.2)
+    assert torch.allclose(margin(cosine), cosine - 0.08)
+    margin.measured(1.0)
+    assert margin.size == pytest.approx(0.7)
+
+
+@pytest.mark.parametrize(("share", "widest"), [(0.0, 1.0), (-1.0, 1.0), (1.0, 2.0), (1.0, -0.1)])
+def test_the_margin_of_a_diameter_refuses_settings_out_of_range(share: float, widest: float) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        Diameter(share, widest)
 
 
 @pytest.mark.parametrize("learned", [0.011, 0.05, 0.99])

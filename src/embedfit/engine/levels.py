@@ -57,7 +57,7 @@ def _widest(asked: Asked, candidates: float, dimension: int) -> dict[str, float]
     """The largest margin that unit vectors can meet, in the measure of the loss; nothing of losses without a lead."""
     if asked.kind == "triplet":
         return {"loss.widest_margin": math.sqrt(2 * widest_margin(candidates, dimension))}
-    angular = "margin_kind" in OBJECTIVES[asked.kind].options and asked.margin_kind != "additive"
+    angular = "margin_kind" in OBJECTIVES[asked.kind].options and asked.margin_kind not in ("additive", "diameter")
     if asked.kind == "circle" or "margin" not in OBJECTIVES[asked.kind].options:
         return {}
     if not angular:

@@ -14,6 +14,7 @@ from embedfit.engine.checkpoint import Checkpoint
 from embedfit.engine.moving import Best, Moving, Slack
 from embedfit.engine.plan import Material, Plan
 from embedfit.engine.step import Objective, Step
+from embedfit.engine.widths import follow
 from embedfit.errors import NonFiniteLossError, RecipeError
 from embedfit.optim import Group, Optimiser
 
@@ -96,6 +97,7 @@ def train(
         rate = stage.rate * plan.rate(number, best.cuts)
         watched = observer.due(number)
         material.negatives.refresh(number, partial(material.embeddings, model, objective.team))
+        width = follow(asked, number, plan.steps, material)
         batches = material.batches_of(number, plan, stage)
         step = accumulated(asked, batches, number=number, seed=plan.seed, seen=partial(kept, material))
         moving.optimiser.adapt(stage.rates)
@@ -105,7 +107,7 @@ def train(
         moving.average.update()
 
         done = number + 1
-        readings = {"loss": step.loss, "learning_rate": rate, "gradient_norm": norm, **noise}
+        readings = {"loss": step.loss, "learning_rate": rate, "gradient_norm": norm, **noise, **width}
         if watched:
             readings |= observer.read(step, moving.optimiser)
         observer.record(done, readings)

@@ -23,6 +23,7 @@ from embedfit.losses import (
     CoSENT,
     CosineRegression,
     Debiased,
+    Diameter,
     Focal,
     Hinge,
     Homotopy,
@@ -42,7 +43,7 @@ from embedfit.losses import (
 )
 from embedfit.losses.ranking import Which
 from embedfit.losses.regularise import Covariance, Regulariser, Uniformity, Variance
-from embedfit.probes.attainable import orthogonal_probability
+from embedfit.probes.attainable import orthogonal_probability, widest_margin
 from embedfit.recipe import LossSection
 from embedfit.towers import Tower
 
@@ -58,7 +59,7 @@ class Asked:
     learned: bool
     coldest: float
     margin: float
-    margin_kind: Literal["additive", "angular", "multiple", "least"]
+    margin_kind: Literal["additive", "diameter", "angular", "multiple", "least"]
     label_smoothing: float
     target: float
     target_form: Literal["squared", "clipped"]
@@ -78,6 +79,8 @@ class Asked:
     def facts(self) -> dict[str, Any]:
         """As `chosen.*`, without what the loss has no use for."""
         named = {name: getattr(self, name) for name in OBJECTIVES[self.kind].options}
+        if self.margin_kind == "diameter":
+            named.pop("margin", None)  # a share of what is measured; the reading "margin" says what it comes to
         return {"chosen.loss": self.kind, **{f"chosen.{name}": value for name, value in named.items()}}
 
 
@@ -104,8 +107,10 @@ class Kind:
     temperature: float | None = None
 
 
-def _margin(a: Asked) -> Margin:
+def _margin(a: Asked, tower: Tower) -> Margin:
     match a.margin_kind:
+        case "diameter":
+            return Diameter(a.margin, widest_margin(a.candidates, tower.dimension))
         case "angular":
             return Angular(a.margin)
         case "multiple":
@@ -126,9 +131,10 @@ SOFTMAX = (*WARM, "margin", "margin_kind", "label_smoothing")
 
 
 OBJECTIVES: Mapping[str, Kind] = {
-    "infonce": Kind(make=lambda a, _: InfoNCE(a.warmth(), _margin(a), a.label_smoothing), options=SOFTMAX),
+    "infonce": Kind(make=lambda a, tower: InfoNCE(a.warmth(), _margin(a, tower), a.label_smoothing), options=SOFTMAX),
     "prototypes": Kind(
-        make=lambda a, _: InfoNCE(a.warmth(), _margin(a), a.label_smoothing), options=SOFTMAX, directions="documents"
+        make=lambda a, tower: InfoNCE(a.warmth(), _margin(a, tower), a.label_smoothing), options=SOFTMAX,
+        directions="documents",
     ),
     "dcl": Kind(make=lambda a, _: DCL(a.warmth()), options=WARM),
     "debiased": Kind(make=lambda a, _: Debiased(a.warmth(), a.prior), options=(*WARM, "prior")),
@@ -201,7 +207,7 @@ def asked(section: LossSection, kind: str, *, candidates: int, temperature: floa
         temperature=warmth,
         learned=section.learned,
         coldest=warmth / 10 if section.coldest == "auto" else section.coldest,
-        margin=of.margin if section.margin == "auto" else section.margin,
+        margin=automatic_margin(of, section) if section.margin == "auto" else section.margin,
         margin_kind=section.margin_kind,
         label_smoothing=label_smoothing if section.label_smoothing == "auto" else section.label_smoothing,
         target=orthogonal_probability(candidates, warmth) if section.target == "auto" else section.target,
@@ -215,6 +221,15 @@ def asked(section: LossSection, kind: str, *, candidates: int, temperature: floa
         decay=section.decay,
         stop=section.stop,
     )
+
+
+def automatic_margin(of: Kind, section: LossSection) -> float:
+    """Where the recipe leaves it open: that of the objective, or half the diameter of a class.
+
+    The whole of it, which the worst case of the triangle inequality asks for, is wider than a sphere has room for while
+    classes are wide, so that the margin stays at its bound (`python -m studies.unseen` has both).
+    """
+    return 0.5 if section.margin_kind == "diameter" else of.margin
 
 
 def refuse(section: LossSection, kind: str) -> None:

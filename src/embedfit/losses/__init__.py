@@ -4,7 +4,7 @@ from embedfit.losses.base import Loss, Softmax
 from embedfit.losses.cells import Sigmoid
 from embedfit.losses.graded import CoSENT, CosineRegression
 from embedfit.losses.infonce import InfoNCE
-from embedfit.losses.margins import Additive, Angular, Least, Margin, Multiple
+from embedfit.losses.margins import Additive, Angular, Diameter, Least, Margin, Multiple
 from embedfit.losses.pairs import BYOL, AnglE, PairLoss, SimSiam, SoftmaxHead
 from embedfit.losses.ranking import Circle, Hinge, Homotopy
 from embedfit.losses.softmax import DCL, Debiased, Focal, LogQ, TargetProbability
@@ -21,6 +21,7 @@ __all__ = [
     "CoSENT",
     "CosineRegression",
     "Debiased",
+    "Diameter",
     "Focal",
     "Hinge",
     "Homotopy",

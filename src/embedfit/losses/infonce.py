@@ -64,4 +64,4 @@ class InfoNCE(Softmax):
 
     def extra_repr(self) -> str:
         """As torch prints its own."""
-        return f"margin={self.margin!r}, label_smoothing={self.label_smoothing:g}"
+        return f"label_smoothing={self.label_smoothing:g}"

@@ -6,19 +6,19 @@ have a finite slope at cosine 1 and -1, and none rises where the cosine falls.
 
 from __future__ import annotations
 
-__all__ = ["Additive", "Angular", "Least", "Margin", "Multiple"]
+__all__ = ["Additive", "Angular", "Diameter", "Least", "Margin", "Multiple"]
 
 import math
 from abc import ABC, abstractmethod
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 FLAT = 1e-12  # 1 - cosine^2 below which arcs are not distinguished from a pole
 
 
-class Margin(ABC):
+class Margin(nn.Module, ABC):
     """Lowers the cosine of a positive.
 
     Attributes:
@@ -28,11 +28,12 @@ class Margin(ABC):
     size: float
 
     @abstractmethod
-    def __call__(self, cosine: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    def forward(self, cosine: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
         """The lowered cosine."""
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.size:g})"
+    def extra_repr(self) -> str:
+        """As torch prints its own."""
+        return f"{self.size:g}"
 
 
 class Additive(Margin):
@@ -50,13 +51,63 @@ class Additive(Margin):
     """
 
     def __init__(self, size: float) -> None:
+        super().__init__()
         if not 0 <= size < 2:
             raise ValueError(f"margin must be in [0, 2) (cosines span 2), got {size}")
         self.size = size
 
-    def __call__(self, cosine: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    def forward(self, cosine: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
         """cos - m."""
         return cosine - self.size
+
+
+class Diameter(Margin):
+    """cos - m with m from how wide classes are, which is measured again and again while they shrink.
+
+    Texts are told apart by a softmax when each is nearer to its own prototype than to others; searching asks for more,
+    that any two texts of a class are nearer to each other than to texts of other classes. By the triangle inequality
+    in the distance d = sqrt(1 - cos) the first implies the second once it holds with a lead of the mean diameter D of
+    a class, d(text, own) + D < d(text, other). At the mean distance D / 2 that is a lead of 2 D^2 between cosines.
+
+    Args:
+        share: of the diameter that is asked for; > 0, 1 in the source.
+        widest: the lead is never more, however wide the classes are; in [0, 2).
+
+    Raises:
+        ValueError: out of range.
+
+    References:
+        Su 2021, https://kexue.fm/archives/8656 (the diameter, in the distance; between cosines it is our step).
+    """
+
+    lead: Tensor
+
+    def __init__(self, share: float = 1.0, widest: float = 1.0) -> None:
+        super().__init__()
+        if not share > 0:
+            raise ValueError(f"the share of the diameter must be positive, got {share}")
+        if not 0 <= widest < 2:
+            raise ValueError(f"the widest margin must be in [0, 2) (cosines span 2), got {widest}")
+        self.share = share
+        self.widest = widest
+        self.register_buffer("lead", torch.tensor(0.0))  # a checkpoint holds it: it was measured on weights of before
+
+    @property
+    def size(self) -> float:  # type: ignore[override]
+        """m as it is now; 0 until classes have been measured."""
+        return float(self.lead)
+
+    def measured(self, distance: float) -> None:
+        """Set m.
+
+        Args:
+            distance: mean of sqrt(1 - cos) between texts and what they belong to: half the mean diameter.
+        """
+        self.lead.fill_(min(self.widest, 2 * (self.share * 2 * distance) ** 2))
+
+    def forward(self, cosine: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """cos - m."""
+        return cosine - self.lead
 
 
 class Angular(Margin):
@@ -76,11 +127,12 @@ class Angular(Margin):
     """
 
     def __init__(self, size: float) -> None:
+        super().__init__()
         if not 0 <= size < math.pi:
             raise ValueError(f"an angular margin must be in [0, pi), got {size}")
         self.size = size
 
-    def __call__(self, cosine: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    def forward(self, cosine: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
         """cos(angle + m)."""
         sine = (1 - cosine.square()).clamp(min=FLAT).sqrt()
         there = cosine * math.cos(self.size) - sine * math.sin(self.size)
@@ -103,9 +155,10 @@ class Multiple(Margin):
     """
 
     def __init__(self, size: int) -> None:
+        super().__init__()
         self.size = self.turns = _whole(size)
 
-    def __call__(self, cosine: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    def forward(self, cosine: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
         """psi(angle)."""
         m = self.turns
         passed = (cosine.detach().clamp(-1, 1).arccos() * m / math.pi).floor().clamp(max=m - 1)
@@ -127,9 +180,10 @@ class Least(Margin):
     """
 
     def __init__(self, size: int) -> None:
+        super().__init__()
         self.size = self.turns = _whole(size)
 
-    def __call__(self, cosine: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    def forward(self, cosine: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
         """The lesser of the two."""
         return torch.minimum(_chebyshev(cosine, self.turns), cosine)
 

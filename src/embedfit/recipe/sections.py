@@ -97,8 +97,10 @@ class LossSection(Section):
     margin: Annotated[float, Field(ge=0)] | Auto = Field(
         "auto", description="lead that is asked of the positive; auto: 0 in a softmax, else that of the loss"
     )
-    margin_kind: Literal["additive", "angular", "multiple", "least"] = Field(
-        "additive", description="cos - m, cos(a + m), A-softmax of m a, or min(cos m a, cos a) (infonce, prototypes)"
+    margin_kind: Literal["additive", "diameter", "angular", "multiple", "least"] = Field(
+        "additive",
+        description="cos - m, the same by how wide classes are, cos(a + m), A-softmax of m a, or min(cos m a, cos a) "
+        "(infonce, prototypes)",
     )
     label_smoothing: Share | Auto = Field("auto", description="share of the target given to all candidates alike")
     target: Annotated[float, Field(gt=0, le=1)] | Auto = Field(
