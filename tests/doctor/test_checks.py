@@ -67,6 +67,7 @@ FACTS = {
     "EVA004",
     "EVA007",
     "MOD010",
+    "MOD013",
     "EVA006",
     "GEO003",
     "MOD005",
@@ -228,3 +229,20 @@ def test_a_held_out_set_too_large_for_the_data_is_not_prescribed():
     assert cure.change == {}
     [cure] = look("EVA003", SICK["EVA003"]).prescription
     assert cure.change == {"data.dev": 0.02}
+
+
+def test_a_model_as_good_with_constant_inputs_is_worth_a_look_and_one_that_hardly_learns_is_not_compared():
+    finding = look("MOD013", run({"constant.query": 1.25}))
+    assert finding.outcome is Outcome.WATCH
+    assert "the same query in every row" in finding.symptom
+    assert look("MOD013", run({"constant.start": 1.3, "constant.query": 1.2})).outcome is Outcome.CLEAR
+
+
+def test_an_embedding_that_changes_with_its_place_alone_is_told_from_one_that_changes_with_its_batch():
+    assert "place" in look("MOD002", run({"mode.place_dependence": 0.4})).symptom
+    assert "with its batch" in look("MOD002", run({"mode.batch_dependence": 0.4, "mode.place_dependence": 0.4})).symptom
+
+
+def test_of_towers_that_give_one_embedding_nothing_is_said_about_negatives():
+    blind = run({"trace.negatives": 0.0, "start.query_alike": 1.0})
+    assert look("NEG003", blind).outcome is Outcome.NOT_APPLICABLE

@@ -12,7 +12,7 @@ from torch import nn
 from embedfit.doctor import select
 from embedfit.doctor.check import Outcome
 from embedfit.doctor.clock import Stopwatch
-from embedfit.doctor.further import further, one_batch, resumed, shuffled, swapped_roles
+from embedfit.doctor.further import constant_inputs, further, one_batch, resumed, shuffled, swapped_roles
 from embedfit.doctor.gauge import Gauge
 from embedfit.doctor.lab import Lab
 from embedfit.doctor.material import Material, gather
@@ -80,6 +80,32 @@ def test_unrelated_pairs_are_learned_as_well_as_dealt_ones_and_related_ones_bett
     assert dealt["shuffled.dealt"] == pytest.approx(dealt["shuffled.real"], rel=0.1)
 
 
+class Blind(Program):
+    """Looks at the documents only: every query is the same."""
+
+    def train_step(self, batch: Any) -> Any:
+        return super().train_step((1e-4 * batch[0], batch[1]))
+
+
+def test_a_program_that_does_not_read_its_queries_does_as_well_with_one_query() -> None:
+    def facts(kind: Any) -> dict[str, Any]:
+        build = lambda seed=0: kind("", seed)  # noqa: E731
+        found = constant_inputs(build, gather(build()), 40)
+        return found | {"start.query_alike": 0.0, "start.document_alike": 0.0}
+
+    sound, blind = facts(Program), facts(Blind)
+    assert outcome("MOD013", sound) is Outcome.CLEAR
+    assert sound["constant.real"] < 0.7 * sound["constant.query"]
+    assert outcome("MOD013", blind) is Outcome.WATCH
+    assert blind["constant.query"] == pytest.approx(blind["constant.real"], rel=0.05)
+
+
+def test_the_run_on_the_rows_as_they_are_is_taken_over_from_the_shuffled_pairs(material: Material) -> None:
+    known = shuffled(builder(), material, 20)
+    both = [constant_inputs(builder(), material, 20, given) for given in (known, None)]
+    assert both[0] == both[1]
+
+
 def test_exchanged_roles_are_seen_where_the_towers_know_something() -> None:
     class Half(nn.Module):
         """Knows its own side by a mark, and makes a mess of the other one."""
@@ -137,7 +163,7 @@ def test_inputs_of_different_width_have_no_roles_to_exchange(material: Material)
     [
         ({}, {"resume"}),
         ({"experiment.probe_start": 0.4}, {"resume", "roles"}),
-        ({"experiment.control.relative": -0.5}, {"resume", "one_batch", "shuffled"}),
+        ({"experiment.control.relative": -0.5}, {"resume", "one_batch", "shuffled", "constant"}),
         ({"experiment.control.relative": -0.5, "experiment.loss.relative": -0.5}, {"resume"}),
         ({"experiment.control.relative": -0.5, "experiment.arrives": True}, {"resume"}),
     ],

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embedfit.probes.embedding import (
+    alike_share,
     collapse_gauge,
     effective_rank,
     isotropic_rank,
@@ -115,3 +116,12 @@ def test_measuring_leaves_no_gradient_and_no_trace():
     assert rows.grad is None
     assert torch.equal(rows, before)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_different_inputs_with_one_embedding_are_counted_and_equal_inputs_are_not():
+    rows = cloud(6, 4)
+    rows[1], rows[4], rows[5] = rows[0], rows[0], 2 * rows[2]
+    number = torch.tensor([0, 0, 1, 2, 3, 4])  # rows 0 and 1 are the same input
+    assert alike_share(rows, number) == pytest.approx(2 / 5)  # of inputs 0, 1, 2, 3 and 4, the first and the fourth
+    assert alike_share(torch.ones(6, 4), number) == 1.0
+    assert math.isnan(alike_share(rows[:2], number[:2]))

@@ -12,7 +12,10 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from embedfit.doctor.untrained import DEPENDENCE
+from embedfit.probes.company import agreement
 from embedfit.probes.gradient import gradient_norms
+from embedfit.probes.rows import table
 from embedfit.probes.trace import Call, Listener
 
 SAMPLE = 512  # entries of each tensor that are remembered
@@ -103,21 +106,21 @@ class Bedside:
 
     @torch.no_grad()
     def again(self) -> dict[str, Any]:
-        """The last inputs through the model once more, all and the first two: is a row's embedding its own?"""
+        """The last inputs through the model once more, in other company: is a row's embedding its own?"""
         self.model.eval()
-        apart = []
+        worst: dict[str, float] = {}
         for module, args, kwargs in self.inputs:
             whole = _embeddings(module(*args, **kwargs))
-            try:
-                few = _embeddings(module(*_first(args, 2), **_first(kwargs, 2)))
-            except (RuntimeError, TypeError, ValueError, IndexError, KeyError):
+            if not whole or len(whole[0]) < 4:
                 continue
-            apart += [
-                float((1 - torch.cosine_similarity(a[:2].float(), b.float(), dim=-1)).max())
-                for a, b in zip(whole, few, strict=False)
-                if b.shape == a[:2].shape
-            ]
-        return {"mode.batch_dependence": max(apart)} if apart else {}
+            rows = table((list(args), kwargs), len(whole[0]))
+
+            def embed(batch: Any, module: nn.Module = module) -> list[Tensor]:
+                return [side.float() for side in _embeddings(module(*batch[0], **batch[1]))]
+
+            for name, value in (agreement(embed, rows) if rows.columns else {}).items():
+                worst[name] = max(value, worst.get(name, 0.0))
+        return {f"mode.{DEPENDENCE[name]}": value for name, value in worst.items()}
 
     def close(self) -> None:
         """Take everything off."""
@@ -192,16 +195,3 @@ def _embeddings(output: Any) -> list[Tensor]:
     if isinstance(output, list | tuple):
         return [t for value in output for t in _embeddings(value)]
     return []
-
-
-def _first(value: Any, rows: int) -> Any:
-    """The first rows of whatever a model is called with."""
-    if isinstance(value, Tensor):
-        return value[:rows] if value.ndim else value
-    if isinstance(value, dict):
-        return {k: _first(v, rows) for k, v in value.items()}
-    if isinstance(value, tuple):
-        return tuple(_first(v, rows) for v in value)
-    if isinstance(value, list):
-        return [_first(v, rows) for v in value] if value and not isinstance(value[0], str) else value[:rows]
-    return value

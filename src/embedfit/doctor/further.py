@@ -6,7 +6,7 @@ None of them convicts: what they show is told as suspected, and helps where no e
 
 from __future__ import annotations
 
-__all__ = ["further", "one_batch", "resumed", "shuffled", "swapped_roles"]
+__all__ = ["constant_inputs", "further", "one_batch", "resumed", "shuffled", "swapped_roles"]
 
 import contextlib
 import math
@@ -40,7 +40,8 @@ def further(lab: Lab, facts: Mapping[str, Any]) -> Facts:
 
     - a resume replay: exact and a few steps long, so always;
     - swapped roles: two forward passes; only if the towers tell pairs apart before training, as pretrained ones do;
-    - one batch learned by heart, and shuffled pairs: only if the program falls short and no part explains it.
+    - one batch learned by heart, shuffled pairs and constant inputs: only if the program falls short and no part
+      explains it.
 
     Args:
         lab: where the other experiments were made.
@@ -60,6 +61,9 @@ def further(lab: Lab, facts: Mapping[str, Any]) -> Facts:
         given = shuffled(lab.build, lab.material, steps)
         found |= given
         lab.taken += 2 * steps * bool(given)
+    if lab.left > 0 and _unexplained(facts):
+        found |= constant_inputs(lab.build, lab.material, min(lab.steps, ONE_BATCH), found)
+        lab.taken += 3 * min(lab.steps, ONE_BATCH) * ("constant.real" in found)
     return found
 
 
@@ -145,9 +149,47 @@ def shuffled(build: Build, material: Material, steps: int) -> Facts:
     losses = [_steps(_built(build), _dealt_out(pool, material.size, steps)) for pool in (material.pool, dealt)]
     if not all(losses):
         return {}
-    last = max(1, steps // 10)
-    real, without = (mean(given[-last:]) for given in losses)
+    real, without = (_end(given, steps) for given in losses)
     return {"shuffled.start": losses[0][0], "shuffled.real": real, "shuffled.dealt": without}
+
+
+def constant_inputs(build: Build, material: Material, steps: int, known: Mapping[str, Any] | None = None) -> Facts:
+    """The program with the same query in every row, and with the same document: does its loss notice?
+
+    Args:
+        build: makes the program.
+        material: its rows; only what embeddings depend on is made constant, so that ids in masks stay as they are.
+        steps: of each run.
+        known: facts of `shuffled`, whose run on the rows as they are is not made again.
+
+    Returns:
+        "constant.start" and "constant.real", losses of the first step and at the end on the rows as they are, and
+        "constant.query" and "constant.document", at the end with one side constant; nothing where rows cannot be taken
+        apart, or a side has no columns of its own.
+    """
+    pool = material.pool
+    if pool is None or not set(material.query) - set(material.document):
+        return {}
+    start, real = ((known or {}).get(f"shuffled.{name}") for name in ("start", "real"))
+    if start is None or real is None:
+        losses = _steps(_built(build), _dealt_out(pool, material.size, steps))
+        if not losses:
+            return {}
+        start, real = losses[0], _end(losses, steps)
+    found: Facts = {"constant.start": start, "constant.real": real}
+    for side, names in (("query", material.query), ("document", material.document)):
+        same = pool.take([0] * pool.rows)
+        alike = replace(pool, columns={**pool.columns, **{name: same.columns[name] for name in names}})
+        losses = _steps(_built(build), _dealt_out(alike, material.size, steps))
+        if not losses:
+            return {}
+        found[f"constant.{side}"] = _end(losses, steps)
+    return found
+
+
+def _end(losses: list[float], steps: int) -> float:
+    """Mean of the last tenth of the steps."""
+    return mean(losses[-max(1, steps // 10) :])
 
 
 def _knows_something(facts: Mapping[str, Any]) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 __all__ = ["look", "loss_facts", "optimiser_facts"]
 
-import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -14,10 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from embedfit.doctor.gauge import embedded
-from embedfit.doctor.material import Material, stepped
+from embedfit.doctor.material import Material
 from embedfit.doctor.program import Build, Evaluates, Program, Updates
-from embedfit.probes.embedding import mean_direction, rank_share
+from embedfit.doctor.untrained import untrained
 from embedfit.probes.floor import infonce_chance, infonce_floor
 from embedfit.probes.metamorphic import Replay, demands
 from embedfit.probes.pairing import crowding, features, relation
@@ -35,8 +33,7 @@ def look(build: Build, material: Material) -> Facts:
     with same_random_numbers(0):
         program = build(seed=0)
         facts = {**optimiser_facts(program.model, program.optimizer), **of_rows(material)}
-        with contextlib.suppress(RuntimeError):
-            facts |= of_geometry(program, material)
+        facts |= untrained(program, material)
         facts |= of_metric(program)
         facts |= of_demands(program, material)
         facts |= of_steps(program, material)
@@ -220,26 +217,6 @@ def _constant(column: Column) -> float | None:
         return None
     flat = torch.as_tensor(column).reshape(len(column), -1)
     return float((flat == flat[:1]).all(0).float().mean())
-
-
-def of_geometry(program: Program, material: Material) -> Facts:
-    """Initial embeddings, and whether they depend on what else is in the batch."""
-    if material.probe is None:
-        return {}
-    query, document = embedded(program, material.probe, material.size)
-    facts: Facts = {}
-    facts["start.levels"] = len(query.unique())
-    for side, cloud in (("query", query), ("document", document)):
-        facts[f"start.{side}_rank"] = rank_share(cloud)
-        facts[f"start.{side}_direction"] = mean_direction(cloud)
-        facts[f"start.{side}_lowest"] = float(cloud.min())
-    alone = stepped(program, material.probe.take([0, 1]).batch())
-    rows = min(material.size, material.probe.rows)
-    among = stepped(program, material.probe.take([0, 1, *range(2, rows)]).batch())
-    apart = [
-        1 - torch.cosine_similarity(alone[s][:2].float(), among[s][:2].float()).min() for s in ("query", "document")
-    ]
-    return facts | {"mode.batch_dependence": float(max(apart))}
 
 
 def of_metric(program: Program) -> Facts:

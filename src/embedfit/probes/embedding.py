@@ -6,6 +6,7 @@ Axes: n embeddings, e dimensions.
 from __future__ import annotations
 
 __all__ = [
+    "alike_share",
     "collapse_gauge",
     "effective_rank",
     "isotropic_rank",
@@ -20,7 +21,7 @@ import functools
 from collections.abc import Iterator
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -125,3 +126,23 @@ def collapse_gauge(embedding: Float[Tensor, "n e"]) -> float:
     """
     unit = normalize(embedding.double(), dim=-1)
     return float(unit.std(dim=0, correction=0).mean() * embedding.shape[1] ** 0.5)
+
+
+@torch.no_grad()
+def alike_share(embedding: Float[Tensor, "n e"], number: Int[Tensor, " n"]) -> float:
+    """Share of the different inputs whose embedding is that of another input, but for what float32 rounds.
+
+    Args:
+        embedding: one per row.
+        number: the same for rows of the same input.
+
+    Returns:
+        0 where different inputs have different embeddings, 1 where an input makes no difference; nan for fewer than two
+        different inputs.
+    """
+    first = {int(n): i for i, n in reversed(list(enumerate(number.tolist())))}
+    rows = embedding[sorted(first.values())].double().nan_to_num()
+    if len(rows) < 2:
+        return float("nan")
+    apart = torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist").fill_diagonal_(torch.inf)
+    return float((apart.amin(1) <= 1e-6 * rows.norm(dim=1)).double().mean())

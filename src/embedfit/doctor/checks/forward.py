@@ -1,8 +1,8 @@
-"""MOD: modes, dependence between rows, and what the towers can express."""
+"""MOD: modes, and what the towers can express."""
 
 from __future__ import annotations
 
-__all__ = ["BatchDependence", "Bottleneck", "OneSidedOutput", "WeakTowers", "WrongMode"]
+__all__ = ["Bottleneck", "OneSidedOutput", "WeakTowers", "WrongMode"]
 
 from dataclasses import dataclass
 
@@ -62,48 +62,6 @@ class WrongMode(Check):
         cure = Prescription(why="call model.train() before each training step")
         return self.finding(
             Outcome.WATCH, f"{value:.0%} of the layers with a mode evaluate during a training step", statistic, cure
-        )
-
-
-@dataclass(frozen=True)
-class BatchDependence(Check):
-    """The embedding of a row depends on what else is in its batch.
-
-    ## What it measures
-    1 minus the cosine of a row's embedding alone with the same row's in a full batch, in evaluation mode. Above
-    {apart} it is a fault.
-
-    ## Why it hurts
-    An index and a query are never embedded in the batch of training: attention to padding, pooling over it, or
-    statistics of the batch change every embedding.
-
-    ## What to do
-    Hand the attention mask to the encoder and to the pooling; find the last token by it; no batch statistics in
-    evaluation mode.
-
-    ## How to confirm
-    Embed the same text alone and among longer ones: the cosine is 1.
-
-    ## References
-    - Ioffe and Szegedy 2015, Batch normalization, https://arxiv.org/abs/1502.03167
-    """
-
-    code = "MOD002"
-    name = "batch-dependence"
-    component = "architecture"
-    needs = ("mode.batch_dependence",)
-
-    apart: float = 0.001
-
-    def examine(self, run: Run) -> Finding:
-        """Compare both embeddings."""
-        value = number(run, "mode.batch_dependence")
-        statistic = Statistic(name="1 - cosine, alone and in a batch", value=value, limit=self.apart, n=4)
-        if value <= self.apart:
-            return self.finding(Outcome.CLEAR, "a row has the same embedding in every batch", statistic)
-        cure = Prescription(why="hand the attention mask to encoder and pooling; no batch statistics when evaluating")
-        return self.finding(
-            Outcome.WATCH, f"a row's embedding changes with its batch (1 - cosine {value:.2g})", statistic, cure
         )
 
 

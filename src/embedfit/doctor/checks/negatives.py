@@ -6,7 +6,7 @@ __all__ = ["FalseNegativesInBatch", "NoNegatives"]
 
 from dataclasses import dataclass
 
-from embedfit.doctor.check import Check, Finding, Outcome, Prescription, Statistic
+from embedfit.doctor.check import Check, Finding, NotApplicableError, Outcome, Prescription, Statistic
 from embedfit.doctor.readings import find, late, number, values
 from embedfit.run import Run
 
@@ -95,6 +95,8 @@ class NoNegatives(Check):
 
     def examine(self, run: Run) -> Finding:
         """Look at the coupling of rows, and at what negatives are worth to the loss."""
+        if find(run, "start.query_alike") == 1 or find(run, "start.document_alike") == 1:
+            raise NotApplicableError("all embeddings are the same before training, and nothing depends on anything")
         value = number(run, "trace.negatives")
         if find(run, "demand.constant") or self._idle(run):
             value = 0.0
