@@ -1,4 +1,4 @@
-"""S0.27, S0.30-S0.32, S2.25: weight decay and batch size, the learning rate chosen anew for each.
+"""S0.27-S0.32, S1.29, S2.25: decay, dropout, smoothing, averages and batch size, each at its own best learning rate.
 
 python -m studies.sweeps [--quick]        writes studies/results/sweeps.{json,md}
 """
@@ -13,13 +13,16 @@ from typing import Any
 from studies.common import Outcome, Study, interval, judged, rows_of, table, verdicts
 
 DECAYS = (0.0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
+DROPOUTS = (0.0, 0.1, 0.3, 0.5)
+SMOOTHINGS = (0.0, 0.05, 0.1, 0.3)
+AVERAGES = (0.0, 0.1, 0.3)
 BATCHES = (16, 32, 64, 128, 256, 512)
 RATES = (0.003, 0.01, 0.03)
 SLACK = 0.01  # of the metric: less is no difference
 
 
 def main() -> None:
-    """Both sweeps on all data sets."""
+    """All sweeps on all data sets."""
     study = Study("sweeps", __doc__, data=["hwu64", "stsb English"], seeds=3)
     decays, batches = (DECAYS[::3], BATCHES[1:4:2]) if study.quick else (DECAYS, BATCHES)
     text = []
@@ -28,9 +31,22 @@ def main() -> None:
         for kind in ("adam", "adamw"):
             best = swept(study, data, {d: {"optim.kind": kind, "optim.weight_decay": d} for d in decays})
             text += [f"### {data}: weight decay with {kind}", drawn("weight decay", best), of_decay(best)]
+        for name, (key, values, claim) in beside(rows_of(data, 0).train.kind).items():
+            best = swept(study, data, {v: {key: v} for v in (values[:2] if study.quick else values)})
+            text += [f"### {data}: {name}", drawn(name, best), of_some(best, claim)]
         best = swept(study, data, {b: {"optim.batch_size": b} for b in batches})
         text += [f"### {data}: batch size at equal examples", drawn("batch size", best), of_batches(best)]
     study.write("\n\n".join(text))
+
+
+def beside(kind: str) -> Mapping[str, tuple[str, Sequence[float], str]]:
+    """What is swept besides, by name: the setting, its values, nothing of it first, and what is claimed of it."""
+    smoothing = {"label smoothing": ("loss.label_smoothing", SMOOTHINGS, "S0.29 label smoothing helps")}
+    return {
+        "dropout of embeddings": ("model.dropout", DROPOUTS, "S0.28 dropout of the embedding layer helps"),
+        **(smoothing if kind == "classes" else {}),
+        "moving average of the weights": ("optim.average", AVERAGES, "S1.29 an average of the weights helps"),
+    }
 
 
 Swept = Mapping[float, tuple[float, Sequence[Outcome]]]
@@ -72,6 +88,14 @@ def of_decay(best: Swept) -> str:
     small = max((d for d in best if 0 < d <= 1e-5), key=lambda d: mean(o.last for o in best[d][1]), default=max(best))
     found = judged([o.last for o in best[small][1]], [o.last for o in best[0.0][1]], claim=f"{small:g} leads none")
     return verdicts({"S0.27 L2 of 1e-5 or 1e-6 from the start": found})
+
+
+def of_some(best: Swept, claim: str) -> str:
+    """Whether the best of several amounts leads none."""
+    some = max((value for value in best if value), key=lambda value: mean(o.last for o in best[value][1]))
+    return verdicts(
+        {claim: judged([o.last for o in best[some][1]], [o.last for o in best[0.0][1]], claim=f"{some:g} leads none")}
+    )
 
 
 def of_batches(best: Swept) -> str:
