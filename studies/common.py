@@ -116,12 +116,14 @@ class Study:
         *,
         seed: int,
         judge: Judge | None = None,
+        folder: str | None = None,
         **cell: Any,
     ) -> Outcome:
-        """A cell that is one run; see `run`."""
+        """A cell that is one run, see `run`; of a pretrained encoder in a folder, wherever that lies."""
 
         def work() -> Figures:
-            return asdict(run(rows(), settings, seed=seed, judge=judge))
+            everything = settings if folder is None else {**settings, "model.kind": folder}
+            return asdict(run(rows(), everything, seed=seed, judge=judge))
 
         found = self.cell(work, **cell, seed=seed, settings=dict(settings))
         return Outcome(**found)
