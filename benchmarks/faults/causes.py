@@ -50,7 +50,7 @@ CODES: dict[str, frozenset[str]] = {
         "hardest negatives": "LOS003 NEG006",
         "learned scale": "LOS001",
         "fighting terms": "LOS012",
-        "popularity": "",
+        "popularity": "NEG007",
         # optimiser, schedule, regularisation
         "learning rate too low": "OPT007 OPT011",
         "learning rate too high": "OPT002 OPT012",

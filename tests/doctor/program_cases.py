@@ -83,6 +83,14 @@ WELL: dict[str, Any] = {
     "mode.document_gradient": True,
     "start.query_lowest": -0.3,
     "start.document_lowest": -0.3,
+    **{
+        f"popularity.{k}": v
+        for k, v in {"before": 0.4, "after": 0.4, "z": 0.0, "correlation": 0.2, "documents": 800}.items()
+    },
+    **{
+        f"hubs.{k}": v
+        for k, v in {"before": 0.4, "after": 0.4, "z": 0.0, "skewness": 2.0, "isotropic": 1.5, "documents": 800}.items()
+    },
     "pairing.z": 77.0,
     "pairing.lag": 0,
     "pairing.lag_z": 77.0,
@@ -159,6 +167,8 @@ ILL: dict[str, dict[str, Any]] = {
     "LOS011": cost("loss"),
     "MOD001": {"mode.evaluating": 1.0},
     "MOD002": {"mode.batch_dependence": 0.2},
+    "NEG007": {"popularity.after": 0.6, "popularity.z": 6.0, "popularity.correlation": -0.5},
+    "GEO004": {"hubs.after": 0.5, "hubs.z": 9.0, "hubs.skewness": 6.0},
     "MOD013": {"start.document_alike": 1.0},
     "MOD014": {"mode.padding_dependence": 0.3},
     "MOD003": {"start.query_lowest": 0.1, "start.document_lowest": 0.1},
@@ -219,6 +229,8 @@ ODD: dict[str, dict[str, Any]] = {
     "LOS011": {"experiment.loss.relative": -0.09},
     "MOD001": {},
     "MOD002": {"mode.batch_dependence": 1e-6},
+    "NEG007": {"popularity.after": 0.42, "popularity.z": 5.0},  # a prior helps a little nearly always
+    "GEO004": {"hubs.skewness": 9.0, "hubs.after": 0.41, "hubs.z": 5.0},  # hubs that take nobody's place
     "MOD013": {"start.query_alike": 0.02, "constant.query": 1.5},  # word orders; documents tell most by themselves
     "MOD014": {"mode.padding_dependence": 2e-6},
     "MOD003": {"start.query_lowest": -0.01},

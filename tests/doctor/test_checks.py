@@ -68,6 +68,7 @@ FACTS = {
     "EVA007",
     "MOD010",
     "MOD013",
+    "NEG007",
     "EVA006",
     "GEO003",
     "MOD005",
@@ -246,3 +247,16 @@ def test_an_embedding_that_changes_with_its_place_alone_is_told_from_one_that_ch
 def test_of_towers_that_give_one_embedding_nothing_is_said_about_negatives():
     blind = run({"trace.negatives": 0.0, "start.query_alike": 1.0})
     assert look("NEG003", blind).outcome is Outcome.NOT_APPLICABLE
+
+
+def test_popularity_is_no_fault_of_a_model_that_learned_little_or_that_follows_it_already():
+    sick = {"popularity.before": 0.4, "popularity.after": 0.6, "popularity.z": 6.0, "popularity.correlation": -0.5}
+    assert look("NEG007", run({**sick, "popularity.correlation": 0.6})).outcome is Outcome.CLEAR
+    little = {"popularity.before": 0.02, "popularity.after": 0.05}
+    assert look("NEG007", run({**sick, **little})).outcome is Outcome.NOT_APPLICABLE
+    assert look("NEG007", run({**sick, "popularity.after": 0.48})).outcome is Outcome.WATCH
+
+
+def test_hubs_that_even_directions_have_too_are_none():
+    sick = {"hubs.after": 0.5, "hubs.z": 9.0, "hubs.skewness": 6.0}
+    assert look("GEO004", run({**sick, "hubs.isotropic": 5.0})).outcome is Outcome.CLEAR

@@ -28,6 +28,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from embedfit.doctor.aftermath import aftermath
 from embedfit.doctor.clock import Stopwatch
 from embedfit.doctor.gauge import Gauge
 from embedfit.doctor.material import Material
@@ -91,6 +92,7 @@ class Trial:
         step_seconds: median time of a step.
         noise: share of the rows held back that belong to no relation, see `Gauge.noise`.
         ignored: sides whose towers the author's metric does not depend on, after the reference.
+        marks: what the author's program shows when it has been trained.
     """
 
     metric: float
@@ -106,6 +108,7 @@ class Trial:
     step_seconds: float = 0.0
     noise: float = float("nan")
     ignored: tuple[str, ...] = ()
+    marks: Mapping[str, Any] = field(default_factory=dict)
 
 
 def train(
@@ -163,6 +166,7 @@ def train(
     return Trial(
         metric=metric, probe=probe, start=start, probe_start=probe_start, course=tuple(course), losses=tuple(losses),
         seconds=clock.seconds - began, broken=broken, rates=tuple(rates), rank=rank,
+        marks=aftermath(program, material) if arm.name == WATCHED else {},
         noise=gauge.noise(program), ignored=gauge.ignored(program) if arm.name == TRUSTED else (),
         step_seconds=median(b - a for a, b in pairwise(ticks)) if len(ticks) > 1 else 0.0,
     )  # fmt: skip

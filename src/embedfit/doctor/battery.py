@@ -65,6 +65,7 @@ def experiment(lab: Lab, facts: Mapping[str, Any], suspects: Collection[str] = (
         "experiment.rows": 0 if probe is None else probe.rows,
         "experiment.chance": chance(probe.rows) if probe is not None else float("nan"),
     }
+    found |= control.marks
     found |= harmless | ({"experiment.own_metric": True} if lab.gauge.has_metric else {})
     found |= to_the_end(lab, gold.metric)
     found |= {f"experiment.control.{k}": v for k, v in asdict(lab.effect(CONTROL, lab.gold, [0])).items()}
