@@ -41,10 +41,12 @@ class Tokens:
 
     def select(self, rows: Int[Tensor, " m"]) -> Tokens:
         """The texts at `rows`, in that order; a row may be named more than once."""
-        lengths = self.lengths[rows]
-        first = lengths.cumsum(0) - lengths
-        offset = torch.repeat_interleave(self.starts()[rows] - first, lengths)
-        return Tokens(self.ids[torch.arange(int(lengths.sum()), device=self.ids.device) + offset], lengths)
+        lengths = self.lengths.index_select(0, rows)
+        last = lengths.cumsum(0)
+        total = int(last[-1]) if len(last) else 0
+        shift = (self.starts().index_select(0, rows) - last).add_(lengths)
+        place = torch.repeat_interleave(shift, lengths, output_size=total)
+        return Tokens(self.ids.index_select(0, place.add_(torch.arange(total, device=self.ids.device))), lengths)
 
     def padded(self, value: int) -> Int[Tensor, "n longest"]:
         """A rectangle of ids, filled up with `value` on the right; at least one column wide."""

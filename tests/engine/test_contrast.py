@@ -12,15 +12,17 @@ from torch import Tensor
 
 from embedfit.engine import contrast as module
 from embedfit.engine.contrast import Way, contrast
+from embedfit.engine.coordinates import before_units
 from embedfit.engine.pairing import Pairing
 from embedfit.losses import DCL, Angular, CoSENT, Debiased, Focal, InfoNCE, LogQ, Loss, Sigmoid, Softmax, Symmetric
-from embedfit.scores import Doubtful, Known, Rivals, marked
+from embedfit.scores import Doubtful, Known, Rivals, marked, units
 from embedfit.types import Batch, Tokens
 
 
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BLOCK", 7)
+    monkeypatch.setattr(module, "WIDTH", 9)
     monkeypatch.setattr(module, "STREAMED", 5)
 
 
@@ -108,6 +110,33 @@ def test_every_way_gives_the_loss_and_gradient_of_the_formula(seed: int, q: int,
             assert found.value == pytest.approx(value, rel=3e-5, abs=1e-9), (name, way)
             assert near(found.query, to_q, 5e-5), (name, way)
             assert near(found.document, to_d, 5e-5), (name, way)
+
+
+@pytest.mark.parametrize("block", [7, 64])
+@pytest.mark.parametrize("width", [9, 64])
+@pytest.mark.parametrize("temperature", [0.05, 0.015, 0.004])
+def test_the_size_of_a_tile_is_not_seen_in_what_comes_out(
+    block: int, width: int, temperature: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # one tile alone, rows or columns in several, both; with logits that need no peak, one of all, and one each
+    monkeypatch.setattr(module, "BLOCK", block)
+    monkeypatch.setattr(module, "WIDTH", width)
+    query, document, pairs = case(4, 40, 50, lead=0.3)
+    for loss in (Symmetric(InfoNCE(temperature)), Symmetric(InfoNCE(temperature, label_smoothing=0.1))):
+        losses, value, to_q, to_d = by_hand(query, document, loss, pairs)
+        found = contrast(query, document, loss, pairs, way="tiled")
+        assert found.value == pytest.approx(value, rel=1e-5)
+        assert near(found.losses, losses)
+        assert near(found.query, to_q, 2e-4)
+        assert near(found.document, to_d, 2e-4)
+
+
+def test_the_gradient_before_unit_length_is_that_of_automatic_differentiation() -> None:
+    x = torch.randn(5, 8) * torch.tensor([[1.0], [100.0], [1e-3], [1e-14], [0.0]])
+    gradient = torch.randn(5, 8)
+    leaf = x.clone().requires_grad_()
+    (expected,) = torch.autograd.grad(units(leaf), leaf, gradient)
+    torch.testing.assert_close(before_units(x, gradient.clone()), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_at_a_hundredth_of_a_degree_logits_of_200_do_no_harm() -> None:

@@ -76,7 +76,7 @@ def test_rows_that_no_text_names_stay_bit_for_bit_and_what_moved_is_counted() ->
     for step in range(5):
         table.grad = sparse((8, 4), [1, 6, 1], step)
         last = table.detach().clone()
-        ours.step(0.1)
+        ours.step(0.1, watched=True)
     moved = (table != before).any(1).nonzero().flatten().tolist()
     assert moved == [1, 6]
     assert ours.moved == pytest.approx(float((table.detach() - last).square().sum()), rel=1e-5)

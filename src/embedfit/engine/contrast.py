@@ -34,8 +34,9 @@ from embedfit.scores.tiles import Tiles
 
 Way = Literal["auto", "dense", "tiled", "streamed"]
 
-DENSE = 1 << 18  # cells up to which the whole matrix is quicker than its tiles
-BLOCK = 256  # rows of a tile; twice as many are no faster and take twice the memory
+TILED = 1 << 13  # cells up to which the whole matrix is quicker than its tiles
+DENSE = 1 << 18  # cells up to which it is quicker than blocks of its rows
+BLOCK, WIDTH = 256, 512  # rows and columns of a tile, which stays in the cache of a core with its gradient
 STREAMED = 256  # rows of a block under automatic differentiation, which keeps several copies
 
 
@@ -133,14 +134,14 @@ def _in_pairs(query: Tensor, document: Tensor, loss: PairLoss, pairing: Pairing)
 
 
 def _way_for(loss: Loss, pairing: Pairing, cells: int) -> Way:
-    if pairing.target is not None or cells <= DENSE:
-        return "dense"
-    # sampling is corrected for documents alone, and both directions share their tiles
+    # sampling is corrected for documents alone, and both directions share their tiles; tiles meet all documents
     inner = _one_direction(loss)
-    if not isinstance(inner, Softmax) or pairing.own is not None:  # tiles meet all documents
-        return "streamed"
-    corrected = inner.corrects and pairing.log_q is not None
-    return "streamed" if corrected and isinstance(loss, Symmetric) else "tiled"
+    in_tiles = isinstance(inner, Softmax) and pairing.own is None
+    if in_tiles and isinstance(loss, Symmetric):
+        in_tiles = not (inner.corrects and pairing.log_q is not None)
+    if pairing.target is not None or cells <= (TILED if in_tiles else DENSE):
+        return "dense"
+    return "tiled" if in_tiles else "streamed"
 
 
 def _one_direction(loss: Loss) -> Loss:
@@ -173,7 +174,7 @@ def _tiled(query: Tensor, document: Tensor, loss: Loss, pairing: Pairing) -> _Pa
     scale = inner.scale
     share = pairing.share.double()
     tiles = Tiles(
-        query=query,
+        query=query[pairing.own_queries],
         document=document,
         positive=positive,
         scale=float(scale.detach()),
@@ -182,6 +183,7 @@ def _tiled(query: Tensor, document: Tensor, loss: Loss, pairing: Pairing) -> _Pa
         log_q=pairing.log_q if inner.corrects else None,
         means=inner.means,
         block=BLOCK,
+        width=WIDTH,
     )
     if isinstance(loss, Symmetric):
         owners = _owners(pairing, len(document)).double()
@@ -192,14 +194,16 @@ def _tiled(query: Tensor, document: Tensor, loss: Loss, pairing: Pairing) -> _Pa
             return (inner.of(at, rows) + back[positive]) / 2
 
         found = both_ways(tiles, both, share, team, pairing.queries)
-        for gradient in gradients(loss):  # every process has worked out all of `both`, and the sum below counts all
-            gradient /= team.size
+        if team.size > 1:  # every process has worked out all of `both`, and the sum below counts all
+            for gradient in gradients(loss):
+                gradient /= team.size
     else:
         found = one_way(tiles, inner.of, share)
     if scale.requires_grad:
         scale.backward(found.scale.to(scale))
-    for gradient in gradients(loss):
-        team.sum(gradient)
+    if team.size > 1:
+        for gradient in gradients(loss):
+            team.sum(gradient)
     return _Part(found.losses, found.query, team.scatter_sum(_embedded(found.document, pairing), pairing.documents))
 
 

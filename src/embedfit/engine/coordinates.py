@@ -13,8 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from embedfit.scores import units
-
+SHORTEST = 1e-12  # of `torch.nn.functional.normalize`, which shorter vectors are divided by
 ROWS = 1_024  # embeddings whose lengths are differentiated at a time
 
 
@@ -27,12 +26,18 @@ def views_of(dimension: int, parts: int, nested: Sequence[int]) -> list[slice]:
 
 
 def before_units(embedding: Float[Tensor, "n e"], gradient: Float[Tensor, "n e"]) -> Float[Tensor, "n e"]:
-    """Gradient by embeddings from that by their unit vectors, in its place: large batches have no room for a second."""
+    """Gradient by embeddings from that by their unit vectors, in its place: large batches have no room for a second.
+
+    That is (g - u (u g)) / |x|, what automatic differentiation of `scores.units` takes fifteen passes for.
+    """
     for start in range(0, len(embedding), ROWS):
         part = slice(start, start + ROWS)
-        with torch.enable_grad():
-            leaf = embedding[part].float().requires_grad_()
-            (gradient[part],) = torch.autograd.grad(units(leaf), leaf, gradient[part])
+        x = embedding[part].float()
+        length = torch.linalg.vector_norm(x, dim=1, keepdim=True)
+        reach = length.clamp(min=SHORTEST)
+        unit = x / reach
+        along = torch.linalg.vecdot(unit, gradient[part])[:, None].masked_fill_(length < SHORTEST, 0.0)
+        gradient[part].addcmul_(unit, along, value=-1).div_(reach)
     return gradient
 
 

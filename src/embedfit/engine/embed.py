@@ -82,6 +82,9 @@ def deal(lengths: Int[Tensor, " n"], size: int, team: Team = ALONE, *, even: boo
     """
     sorted_ = lengths.argsort(stable=True)
     micro = sorted_.tensor_split(_even(len(lengths), size, team.size)) if even else sorted_.split(size)
+    if team.size == 1:
+        whole = torch.arange(len(lengths), device=lengths.device)
+        return Deal(order=whole, counts=[len(whole)], micro=micro, places=range(len(micro)))
     owner = _owners([int(lengths[rows].sum()) for rows in micro], team.size, even=even)
     order = []
     for rank in range(team.size):
@@ -144,7 +147,7 @@ class Side:
 
     def forward(self) -> Float[Tensor, "n e"]:
         """Embeddings of this process's texts, fp32, without history; graphs are kept while they fit."""
-        out = torch.zeros(len(self.tokens), self.tower.dimension, device=self.tokens.ids.device)
+        out = torch.empty(len(self.tokens), self.tower.dimension, device=self.tokens.ids.device)
         room, per_token = self.memory, 0.0
         for i, rows in enumerate(self.deal.micro):
             tokens = self.tokens.select(rows)

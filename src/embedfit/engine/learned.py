@@ -23,8 +23,9 @@ def gradient_added(loss: nn.Module, parts: int) -> Iterator[None]:
     for p in learned:
         p.grad = torch.zeros_like(p)
     yield
-    for p, gradient, old in zip(learned, gradients(loss), before, strict=True):
-        p.grad = gradient / parts if old is None else old + gradient / parts
+    for p, old in zip(learned, before, strict=True):
+        assert p.grad is not None
+        p.grad = p.grad / parts if old is None else old + p.grad / parts
 
 
 def gradients(loss: nn.Module) -> list[Tensor]:

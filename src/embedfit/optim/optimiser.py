@@ -66,10 +66,10 @@ class Optimiser:
         for group, settings, scale in zip(self.groups, self.settings, self.scales, strict=True):
             settings["lr"] = rate * scale
             for parameter in group["params"]:
-                self._step_rows(parameter, settings["lr"])
+                self._step_rows(parameter, settings["lr"], watched=watched)
         moving = [p for p in self.parameters if p.grad is not None]
         before = [p.detach().clone() for p in moving] if watched else []
-        for one in self.whole:
+        for one in self.whole if moving else ():
             one.step()
             one.zero_grad(set_to_none=True)
         if before:
@@ -79,13 +79,13 @@ class Optimiser:
             self.size += float(torch.nn.utils.get_total_norm(before)) ** 2
 
     @torch.no_grad()
-    def _step_rows(self, parameter: Tensor, rate: float) -> None:
+    def _step_rows(self, parameter: Tensor, rate: float, *, watched: bool) -> None:
         if parameter.grad is None or not parameter.grad.is_sparse:
             return
         if self.kind == "schedule_free":  # whose average moves every row at every step
             parameter.grad = parameter.grad.to_dense()
             return
-        moved, size = self.rows.step(parameter, rate)
+        moved, size = self.rows.step(parameter, rate, watched=watched)
         self.moved, self.size = self.moved + moved, self.size + size
         parameter.grad = None
 
@@ -103,9 +103,10 @@ class Optimiser:
                     gradients.append(parameter.grad.values() if parameter.grad.is_sparse else parameter.grad)
         if not gradients:
             return 0.0
-        norm = torch.nn.utils.get_total_norm(gradients)
-        torch._foreach_mul_(gradients, torch.clamp(longest / (norm + 1e-6), max=1.0))
-        return norm.item()
+        norm = torch.nn.utils.get_total_norm(gradients).item()
+        if not longest / (norm + 1e-6) >= 1:
+            torch._foreach_mul_(gradients, longest / (norm + 1e-6))
+        return norm
 
     @torch.no_grad()
     def swap(self) -> None:

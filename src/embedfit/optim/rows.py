@@ -27,47 +27,60 @@ class Rows:
         self.momentum = momentum
         self.state: dict[Tensor, dict[str, Tensor]] = {}
 
-    def step(self, table: Tensor, rate: float) -> tuple[float, float]:
-        """Move the rows of the table's sparse gradient; returns the squared norms of step and rows before it."""
+    def step(self, table: Tensor, rate: float, *, watched: bool = False) -> tuple[float, float]:
+        """Move the rows of the table's sparse gradient.
+
+        Args:
+            table: with its gradient.
+            rate: learning rate.
+            watched: work out the squared norms of the step and of the rows before it; else they come back as 0.
+        """
         assert table.grad is not None
         gradient = table.grad.coalesce()
         index, values = gradient.indices()[0], gradient.values()
         state = self.state.setdefault(table, {})
         rules = {"sgd": self._sgd, "adagrad": self._adagrad, "rmsprop": self._rmsprop}
-        step = rules.get(self.kind, self._adam)(state, table, index, values).mul_(rate)
-        rows = table[index]
-        moved, size = float(step.square().sum()), float(rows.square().sum())
-        table[index] = rows.sub_(step)
+        step, factor = rules.get(self.kind, self._adam)(state, table, index, values)
+        rows = table.index_select(0, index)
+        moved = float(step.square().sum()) * (rate * factor) ** 2 if watched else 0.0
+        size = float(rows.square().sum()) if watched else 0.0
+        table.index_copy_(0, index, rows.sub_(step, alpha=rate * factor))
         return moved, size
 
-    def _adam(self, state: dict[str, Tensor], table: Tensor, index: Tensor, values: Tensor) -> Tensor:
+    # Each rule returns the step and a factor that is still to be multiplied in. Rows are gathered and put back by
+    # index_select and index_copy_, twice as fast on a CPU as brackets are.
+
+    def _adam(self, state: dict[str, Tensor], table: Tensor, index: Tensor, values: Tensor) -> tuple[Tensor, float]:
         first, second = _moment(state, "first", table), _moment(state, "second", table)
         state.setdefault("step", zeros(())).add_(1)
         b1, b2 = self.betas
         count = state["step"].item()
-        mean, square = first[index].lerp_(values, 1 - b1), second[index].lerp_(values.square(), 1 - b2)
-        first[index], second[index] = mean, square
-        return mean.div_(1 - b1**count).div_(square.div_(1 - b2**count).sqrt_().add_(EPSILON))
+        mean = first.index_select(0, index).lerp_(values, 1 - b1)
+        square = second.index_select(0, index).mul_(b2).addcmul_(values, values, value=1 - b2)
+        first.index_copy_(0, index, mean)
+        second.index_copy_(0, index, square)
+        bias = (1 - b2**count) ** 0.5
+        return mean.div_(square.sqrt_().add_(EPSILON * bias)), bias / (1 - b1**count)
 
-    def _sgd(self, state: dict[str, Tensor], table: Tensor, index: Tensor, values: Tensor) -> Tensor:
+    def _sgd(self, state: dict[str, Tensor], table: Tensor, index: Tensor, values: Tensor) -> tuple[Tensor, float]:
         if not self.momentum:
-            return values
+            return values, 1.0
         first = _moment(state, "first", table)
-        mean = first[index].mul_(self.momentum).add_(values)
-        first[index] = mean
-        return mean
+        mean = first.index_select(0, index).mul_(self.momentum).add_(values)
+        first.index_copy_(0, index, mean)
+        return mean, 1.0
 
-    def _adagrad(self, state: dict[str, Tensor], table: Tensor, index: Tensor, values: Tensor) -> Tensor:
+    def _adagrad(self, state: dict[str, Tensor], table: Tensor, index: Tensor, values: Tensor) -> tuple[Tensor, float]:
         second = _moment(state, "second", table)
-        square = second[index].addcmul_(values, values)
-        second[index] = square
-        return values / square.sqrt_().add_(ADAGRAD_EPSILON)
+        square = second.index_select(0, index).addcmul_(values, values)
+        second.index_copy_(0, index, square)
+        return values / square.sqrt_().add_(ADAGRAD_EPSILON), 1.0
 
-    def _rmsprop(self, state: dict[str, Tensor], table: Tensor, index: Tensor, values: Tensor) -> Tensor:
+    def _rmsprop(self, state: dict[str, Tensor], table: Tensor, index: Tensor, values: Tensor) -> tuple[Tensor, float]:
         second = _moment(state, "second", table)
-        square = second[index].mul_(RMSPROP_DECAY).addcmul_(values, values, value=1 - RMSPROP_DECAY)
-        second[index] = square
-        return values / square.sqrt_().add_(EPSILON)
+        square = second.index_select(0, index).mul_(RMSPROP_DECAY).addcmul_(values, values, value=1 - RMSPROP_DECAY)
+        second.index_copy_(0, index, square)
+        return values / square.sqrt_().add_(EPSILON), 1.0
 
 
 def _moment(state: dict[str, Tensor], name: str, table: Tensor) -> Tensor:

@@ -34,8 +34,9 @@ class Lookup:
 
     def __call__(self, wanted: Int[Tensor, " w"]) -> Cells:
         """All (position in `wanted`, position in the keys) whose keys are equal."""
-        low = torch.searchsorted(self.keys, wanted.long())
-        high = torch.searchsorted(self.keys, wanted.long(), right=True)
+        wanted = wanted.long()
+        low = torch.searchsorted(self.keys, wanted)
+        high = torch.searchsorted(self.keys, wanted, right=True)
         row, spot = _spread(low, high - low)
         return row, self.place[spot]
 
@@ -48,9 +49,10 @@ class Lookup:
 
 def _spread(first: Int[Tensor, " w"], count: Int[Tensor, " w"]) -> Cells:
     """For each i the numbers first[i], first[i] + 1, ... (count[i] of them), each beside its i."""
-    row = torch.repeat_interleave(torch.arange(len(count), device=count.device), count)
-    inside = torch.arange(len(row), device=count.device) - (count.cumsum(0) - count)[row]
-    return row, first[row] + inside
+    last = count.cumsum(0)
+    total = int(last[-1]) if len(last) else 0
+    row = torch.repeat_interleave(torch.arange(len(count), device=count.device), count, output_size=total)
+    return row, (first - last + count)[row] + torch.arange(total, device=count.device)
 
 
 class Known:
@@ -164,7 +166,8 @@ class Doubtful:
 
         A cell may be named more than once, and the own positive is among them: it is the same text as itself.
         """
-        found = [self.document_id(self.own[start:stop]), self.document_id(self.query_id[start:stop])]
+        row, column = self.document_id(torch.cat([self.own[start:stop], self.query_id[start:stop]]))
+        found = [(row % max(1, stop - start), column)]
         grouped = (self.query_group[start:stop] >= 0).nonzero()[:, 0]
         if len(grouped):
             row, column = self.document_group(self.query_group[start:stop][grouped])

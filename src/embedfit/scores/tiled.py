@@ -21,18 +21,16 @@ from __future__ import annotations
 
 __all__ = ["both_ways", "one_way"]
 
-import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from embedfit.scores.sums import NARROW, Found, leaf, rivals_of, take
 from embedfit.scores.tiles import NONE, Gradient, Products, Rivals, Tile, Tiles
 from embedfit.team import ALONE, Team
-
-REACH = 80.0  # exp(-80) is still a normal number in fp32
-ONE_EXP = 50.0  # spread of the peaks, so that exp(-30) beside each peak is still seen
 
 NEAR = 20.0  # distance from their mean up to which log-sum-exps of rows and columns may share an exponential
 
@@ -42,17 +40,6 @@ BothWays = Callable[[Tensor, Rivals, Rivals], Tensor]
 
 def _derivatives(losses: Tensor, weight: Tensor) -> None:
     (losses * weight).sum().backward()
-
-
-def _leaf(values: Tensor) -> Tensor:
-    return values.detach().double().requires_grad_()
-
-
-def _rivals(logsumexp: Tensor, sums: Float[Tensor, "n 2"], log_q: Tensor | None = None) -> Rivals:
-    """As leaves, in float64."""
-    total, count = sums.double().unbind(1)
-    log_q = None if log_q is None else log_q.double()
-    return Rivals(logsumexp=_leaf(logsumexp), mean=_leaf(total / count.clamp(min=1)), count=count, log_q=log_q)
 
 
 def _by(leaf: Tensor) -> Tensor:
@@ -79,15 +66,15 @@ def one_way(tiles: Tiles, function: OneWay, weight: Float[Tensor, " q"]) -> Grad
     """
     products = Products.of(tiles)
     kept: list[Tensor] = []
-    for tile in tiles:
+    for tile in replace(tiles, width=None):  # rows are complete within their tile
         logits = tile.logits
         top = logits.amax(1)
         logits.sub_(top.clamp(min=NONE)[:, None]).exp_()
         total = logits.sum(1)
         where = slice(tiles.rows.start + tile.rows.start, tiles.rows.start + tile.rows.stop)
-        at = _leaf(tile.value)
+        at = leaf(tile.value[tile.own[0].argsort()])
         log_q = None if tiles.log_q is None else tiles.log_q[tiles.positive[where]]
-        rivals = _rivals((top + total.log()).clamp(min=NONE), tile.by_row, log_q)
+        rivals = rivals_of((top + total.log()).clamp(min=NONE), tile.by_row, log_q)
         with torch.enable_grad():
             losses = function(at, rivals)
             _derivatives(losses, weight[where])
@@ -97,8 +84,8 @@ def one_way(tiles: Tiles, function: OneWay, weight: Float[Tensor, " q"]) -> Grad
         if each is not None:
             logits.add_(each[:, None])
             logits[tile.gone] = 0.0
-        logits[tile.own] = _by(at)
-        products.add(tile.rows, logits)
+        logits[tile.own] = _by(at)[tile.own[0]]
+        products.add(tile, logits)
         kept.append(losses.detach())
     return products.done(torch.cat(kept) if kept else weight.new_zeros(0))  # a process may have no query
 
@@ -122,104 +109,58 @@ def both_ways(
         counts: queries of each process, in order; all by default.
     """
     counts, mine = counts or [len(tiles.query)], tiles.rows
-    mine_first, columns = _sums(tiles, team)
-    everything = team.gather(mine_first, counts)
-    at, rows = _leaf(everything[:, 0]), _rivals(everything[:, 1], _or_unknown(everything[:, 2:]))
+    found = take(tiles)
+    columns = found.of_columns(team)
+    everything = team.gather(found.of_rows(), counts)
+    at, rows = leaf(everything[:, 0]), rivals_of(everything[:, 1], everything[:, 2:])
     with torch.enable_grad():
         losses = function(at, rows, columns)
         _derivatives(losses, weight)
     products = Products.of(tiles)
     on_own = _by(at)[mine]
     in_row, in_column = _by_each(rows), _by_each(columns)
-    for tile, gradient in _gradients(tiles, rows.logsumexp.float()[mine], _by(rows.logsumexp)[mine], columns):
+    for tile, gradient in _gradients(tiles, rows.logsumexp.float()[mine], _by(rows.logsumexp)[mine], columns, found):
         if in_row is not None:
             gradient.add_(in_row[mine][tile.rows][:, None])
         if in_column is not None:
-            gradient.add_(in_column)
+            gradient.add_(in_column[tile.columns])
         if in_row is not None or in_column is not None:
             gradient[tile.gone] = 0.0
-        gradient[tile.own] = on_own[tile.rows]
-        products.add(tile.rows, gradient)
+        gradient[tile.own] = on_own[tile.rows][tile.own[0]]
+        products.add(tile, gradient)
     return products.done(losses.detach()[mine])
 
 
-def _or_unknown(sums: Tensor) -> Tensor:
-    return sums if sums.shape[1] else sums.new_full((len(sums), 2), math.nan)
-
-
-def _sums(tiles: Tiles, team: Team) -> tuple[Tensor, Rivals]:
-    """First pass: [own logit, log-sum-exp, sum and number where wanted] of this process's rows; all columns."""
-    documents = len(tiles.document)
-    peak = torch.full((documents,), -math.inf, device=tiles.document.device)
-    total, sums = torch.zeros_like(peak), peak.new_zeros(documents, 2)
-    lowest = -float(_longest(tiles.query) * _longest(tiles.document)) * tiles.scale
-    kept: list[Tensor] = []
-    for tile in tiles:
-        top = tile.logits.amax(1)
-        rows, there, part = _both_sums(tile.logits, top, lowest)
-        new = torch.maximum(peak, there)
-        total = total * (peak - new).exp() + part * (there - new).exp()
-        peak = new
-        sums += tile.by_column
-        own = torch.stack([tile.value, rows.clamp(min=NONE)], 1)
-        kept.append(torch.cat([own, tile.by_row], 1) if tiles.means else own)
-    everywhere = team.max(peak)
-    total = team.sum(total * (peak - everywhere.clamp(min=NONE)).exp())
-    if tiles.means:
-        sums = team.sum(sums)
-    columns = _rivals((everywhere + total.log()).clamp(min=NONE), sums)
-    return torch.cat(kept) if kept else peak.new_zeros(0, 4 if tiles.means else 2), columns
-
-
-def _longest(embedding: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(embedding, dim=1, dtype=torch.float32).max()
-
-
-def _both_sums(logits: Tensor, top: Tensor, lowest: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Log-sum-exps of the rows of a block; peaks and sums of exp(logit - peak) of its columns.
-
-    One exponential per cell serves both sides wherever no finite cell that matters lies further below the block's
-    highest than fp32 reaches; `lowest` bounds all cells from below.
-    """
-    high = float(top.max())
-    if high == -math.inf:  # identities left nothing in this block
-        return top, torch.full_like(logits[0], NONE), torch.zeros_like(logits[0])
-    if high - lowest < REACH or high - _lowest_peak(top, logits.amax(0)) < ONE_EXP:
-        weights = logits.sub_(high).exp_()
-        sums = weights.sum(0)
-        # a column without any cell here must not set a peak: it would drown what other blocks found in it
-        there = torch.where(sums > 0, high, NONE)
-        return weights.sum(1).log_().add_(high), there, sums
-    there = logits.amax(0).clamp(min=NONE)
-    return torch.logsumexp(logits, 1), there, logits.sub_(there).exp_().sum(0)
-
-
-def _lowest_peak(*peaks: Tensor) -> float:
-    """The lowest of the highest cells of rows and columns; those without any cell have no part in it."""
-    both = torch.cat(peaks)
-    return float(both.where(both > -math.inf, math.inf).min())
-
-
-def _gradients(tiles: Tiles, rivals: Tensor, by_row: Tensor, columns: Rivals) -> Iterator[tuple[Tile, Tensor]]:
-    """Second pass: the gradient of each block's logits through the log-sum-exps, off the positives."""
+def _gradients(
+    tiles: Tiles, rivals: Tensor, by_row: Tensor, columns: Rivals, found: Found
+) -> Iterator[tuple[Tile, Tensor]]:
+    """Second pass: the gradient of each tile's logits through the log-sum-exps, off the positives."""
     # exp(S - C_j) = exp(S - L_i) exp(L_i - m) exp(m - C_j): one exponential per cell and a product of two vectors,
     # where L and C lie near enough together; rows or columns without negatives have no part in it
+    again = replace(tiles, means=False)
     back, by_column = columns.logsumexp.float(), _by(columns.logsumexp)
+    if found.bound <= NARROW:
+        left, right = (_alone(by, logsumexp) for by, logsumexp in ((by_row, rivals), (by_column, back)))
+        for tile in again if found.kept is None else [found.kept]:
+            weights = tile.logits.exp_() if found.kept is None else tile.logits
+            yield tile, weights.mul_(left[tile.rows][:, None] + right[tile.columns])
+        return
     some = back[back > NONE / 2]
     middle = float(some.mean()) if len(some) else 0.0
     used = torch.cat([some, rivals[rivals > NONE / 2]])
     near = bool(((used - middle).abs() < NEAR).all())
     right = by_column * (middle - back.clamp(min=middle - NEAR)).exp()
-    buffer: Tensor | None = None
-    for tile in tiles:
-        part, logits = tile.rows, tile.logits
-        across = rivals[part]
+    left = (rivals.clamp(min=middle - NEAR) - middle).exp()
+    for tile in again:
+        r, c, logits = tile.rows, tile.columns, tile.logits
         if near:
-            left = (across.clamp(min=middle - NEAR) - middle).exp()
-            buffer = torch.empty_like(logits) if buffer is None else buffer
-            factor = buffer[: len(logits)]
-            torch.mul(left[:, None], right, out=factor).add_(by_row[part][:, None])
-            yield tile, logits.sub_(across[:, None]).exp_().mul_(factor)
+            factor = (left[r][:, None] * right[c]).add_(by_row[r][:, None])
+            yield tile, logits.sub_(rivals[r][:, None]).exp_().mul_(factor)
         else:
-            there = (logits - back).exp_().mul_(by_column)
-            yield tile, logits.sub_(across[:, None]).exp_().mul_(by_row[part][:, None]).add_(there)
+            there = (logits - back[c]).exp_().mul_(by_column[c])
+            yield tile, logits.sub_(rivals[r][:, None]).exp_().mul_(by_row[r][:, None]).add_(there)
+
+
+def _alone(derivative: Tensor, logsumexp: Tensor) -> Tensor:
+    """derivative x exp(-logsumexp), 0 without negatives."""
+    return torch.where(logsumexp > NONE / 2, derivative * (-logsumexp).exp(), 0.0)
