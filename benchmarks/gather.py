@@ -36,6 +36,7 @@ from embedfit.types import Batch, Tokens
 
 RESULTS = Path(__file__).parent / "results"
 PAIRS, WORDS, WIDTH, SCALE = 64, 200, 32, 20.0
+BIAS = -10.0  # of the sigmoid loss, as SigLIP starts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,13 +47,15 @@ class Row:
         towers: norm of the towers' gradient over the norm it should have.
         cosine: of the towers' gradient to the one it should be.
         temperature: gradient of the temperature over what it should be.
+        stops: the error that ends the recipe, which then has no gradient.
     """
 
     recipe: str
     seen: str
-    towers: float
-    cosine: float
-    temperature: float
+    towers: float | None = None
+    cosine: float | None = None
+    temperature: float | None = None
+    stops: str = ""
 
 
 class Toy(Tower):
@@ -145,6 +148,28 @@ class _Summed(torch.autograd.Function):
         return summed
 
 
+class _Passed(torch.autograd.Function):
+    """Rows of the process to the left, for those of this one; gradients go the other way."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        return exchanged(rows, 1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradient: Tensor) -> Tensor:
+        return exchanged(gradient[0], -1)
+
+
+def exchanged(rows: Tensor, step: int) -> Tensor:
+    """What the process `step` places before this one holds, which gives its own to the one as far behind."""
+    rank, size = dist.get_rank(), dist.get_world_size()
+    out = torch.empty_like(rows)
+    sent = dist.P2POp(dist.isend, rows.contiguous(), (rank + step) % size)
+    for work in dist.batch_isend_irecv([sent, dist.P2POp(dist.irecv, out, (rank - step) % size)]):
+        work.wait()
+    return out
+
+
 def plain(rows: Tensor) -> Tensor:
     """Rows of all processes, through which no gradient comes back."""
     out = [torch.empty_like(rows) for _ in range(dist.get_world_size())]
@@ -179,6 +204,16 @@ def local(q: Tensor, k: Tensor, all_q: Tensor, all_k: Tensor, scale: Tensor) -> 
     """The same for this process's rows alone, against the rows of all."""
     label = torch.arange(len(q)) + dist.get_rank() * len(q)
     return (F.cross_entropy(scale * q @ all_k.T, label) + F.cross_entropy(scale * k @ all_q.T, label)) / 2
+
+
+def sigmoid(q: Tensor, k: Tensor, scale: Tensor) -> Tensor:
+    """Every cell a question of its own, yes for pairs that stand in the same row; by query."""
+    return cells(q, k, scale, 2 * torch.eye(len(q)) - 1)
+
+
+def cells(q: Tensor, k: Tensor, scale: Tensor, sign: Tensor) -> Tensor:
+    """Logistic loss of all cells, over the number of queries."""
+    return -F.logsigmoid(sign * (scale * q @ k.T + BIAS)).sum() / len(q)
 
 
 def nothing_gathered(q: Tensor, k: Tensor, scale: Tensor) -> Tensor:
@@ -222,6 +257,20 @@ def gradient_local_temperature_summed(q: Tensor, k: Tensor, scale: Tensor) -> Te
     return gradient_local(q, k, _Summed.apply(scale))
 
 
+def gradient_local_documents_back(q: Tensor, k: Tensor, scale: Tensor) -> Tensor:
+    """Of the documents' direction all rows, and labels for this process's alone."""
+    all_k, label = with_gradient(k), torch.arange(len(q)) + dist.get_rank() * len(q)
+    return F.cross_entropy(scale * q @ all_k.T, label) + F.cross_entropy(scale * all_k @ q.T, label)
+
+
+def passed_to_neighbours(q: Tensor, k: Tensor, scale: Tensor) -> Tensor:
+    loss, theirs = sigmoid(q, k, scale), k
+    for _ in range(dist.get_world_size() - 1):
+        theirs = _Passed.apply(theirs)
+        loss = loss + cells(q, theirs, scale, -torch.ones(len(q), len(theirs)))
+    return loss
+
+
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 RECIPES: dict[str, tuple[str, Loss]] = {
     "nothing gathered": ("plain DDP", nothing_gathered),
@@ -230,7 +279,7 @@ RECIPES: dict[str, tuple[str, Loss]] = {
         own_alive_whole,
     ),
     "gathered, own rows alive; loss of the whole batch, times processes": (
-        "Tevatron dd06310",
+        "Tevatron dd06310; pytorch-metric-learning 216a792, efficient=False",
         own_alive_whole_multiplied,
     ),
     "gathered with gradient; loss of the whole batch": ("open_clip, gather_with_grad", gradient_whole),
@@ -252,7 +301,16 @@ RECIPES: dict[str, tuple[str, Loss]] = {
         "Inf-CLIP d9f2833",
         gradient_local_temperature_summed,
     ),
+    "documents gathered with gradient; their direction against own queries": (
+        "contrastors 1771db5, bidirectional",
+        gradient_local_documents_back,
+    ),
+    "passed from neighbour to neighbour with gradient; sigmoid loss of own rows": (
+        "open_clip 89fb801, SigLIP",
+        passed_to_neighbours,
+    ),
 }
+WANTED: dict[str, Loss] = {"passed from neighbour to neighbour with gradient; sigmoid loss of own rows": sigmoid}
 OURS = "embedfit"
 
 
@@ -265,10 +323,10 @@ def gradients(both: Both) -> tuple[Tensor, Tensor]:
     return found, scale
 
 
-def of_one_process() -> tuple[Tensor, Tensor]:
+def of_one_process(loss: Loss) -> tuple[Tensor, Tensor]:
     """Plain automatic differentiation of the whole batch."""
     both = Both()
-    whole(*both(*tokens())).backward()
+    loss(*both(*tokens())).backward()
     return gradients(both)
 
 
@@ -297,11 +355,15 @@ def of_ours() -> tuple[Tensor, Tensor]:
 
 def rows_here() -> list[Row]:
     """Every recipe, and ours; called by all processes together."""
-    wanted, wanted_scale = of_one_process()
     runs = {name: (seen, lambda loss=loss: of_recipe(loss)) for name, (seen, loss) in RECIPES.items()}
     rows = []
     for name, (seen, run) in {**runs, OURS: ("", of_ours)}.items():
-        found, scale = run()
+        wanted, wanted_scale = of_one_process(WANTED.get(name, whole))
+        try:
+            found, scale = run()
+        except ValueError as error:
+            rows.append(Row(recipe=name, seen=seen, stops=str(error)))
+            continue
         rows.append(
             Row(
                 recipe=name,
@@ -342,9 +404,9 @@ def table(rows: Sequence[Row]) -> str:
         "| recipe | as in | towers: size of the gradient | its cosine | temperature |",
         "|---|---|---|---|---|",
     ]
-    lines += [
-        f"| {row.recipe} | {row.seen} | {row.towers:.4f} | {row.cosine:.4f} | {row.temperature:.4f} |" for row in rows
-    ]
+    for row in rows:
+        found = ["stops" if value is None else f"{value:.4f}" for value in (row.towers, row.cosine, row.temperature)]
+        lines.append(f"| {row.recipe} | {row.seen} | {' | '.join(found)} |")
     return "\n".join(lines)
 
 
