@@ -28,7 +28,7 @@ from embedfit.tuning.space import OBJECTIVES, around, kind_of, settings_of
 from studies.common import Study, rows_of, table, verdicts
 
 SHARE = 0.2
-RATES = (0.3, 1.0, 3.0)  # times the usual rate of the tower
+RATES = (1.0, 3.0, 9.0)  # times the usual rate of the tower
 WITHIN = 0.01
 BASE = {"model.kind": "static", "model.dimension": 64, "run.threads": 1}
 
@@ -40,11 +40,13 @@ def small(rows: Rows, seed: int) -> Rows:
 
 def metric(data: str, seed: int, *, objective: str, rate: float, whole: bool) -> Mapping[str, float | str]:
     """The best held-out metric of a cell of the grid, and 0 with the reason where it cannot be trained."""
-    rows, recipe = rows_of(data, seed), patch(Recipe(), {**BASE, "optim.seed": seed})
-    rows = rows if whole else small(rows, seed)
+    everything, recipe = rows_of(data, seed), patch(Recipe(), {**BASE, "optim.seed": seed})
+    rows = everything if whole else small(everything, seed)
     choices = {"objective": objective, "schedule": "cosine", "batch": 1.0, "rate": rate}
     try:
-        value = measured(rows, patch(recipe, settings_of(choices, around(rows, recipe))), lambda look, found: None)
+        value = measured(
+            rows, patch(recipe, settings_of(choices, around(rows, recipe))), everything.train, lambda look, found: None
+        )
     except EmbedfitError as error:
         return {"metric": 0.0, "why": error.message}
     return {"metric": value}
@@ -65,7 +67,7 @@ def main() -> None:
     study = Study("transfer", __doc__, data=["banking77", "clinc150", "hwu64", "stsb English"], seeds=1)
     trials = 3 if study.quick else 24
     rates = RATES[1:2] if study.quick else RATES
-    lines, within, ranks = [], {}, []
+    lines, within, blind, ranks = [], {}, {}, []
     for data in study.data:
         kind = kind_of(rows_of(data, 0))
         for seed in study.seeds:
@@ -85,7 +87,7 @@ def main() -> None:
             top = max(grid[best][1], told["metric"])
             rank = float(spearmanr(*zip(*grid.values(), strict=True)).statistic)
             ranks.append(rank)
-            within[data, seed] = 1 - told["metric"] / top
+            within[data, seed], blind[data, seed] = (1 - told[name] / top for name in ("metric", "first"))
             lines.append(
                 [
                     data,
@@ -97,19 +99,24 @@ def main() -> None:
                 ]
             )
     heads = ["data", "best of the grid", "found by tune", "its first on the part", "below the best", "ranks carry over"]
-    missed = [f"{data} {share:.1%}" for (data, _), share in within.items() if share > WITHIN]
     ranked = "reproduced" if min(ranks) > 0.5 else "refined" if mean(ranks) > 0.5 else "refuted"
     claims = {
-        "what tune finds on a fifth is within 1 % of the best": (
-            "refuted" if missed else "reproduced",
-            "not on " + ", ".join(missed) if missed else f"at most {max(within.values()):.1%} below",
-        ),
+        "what tune finds on a fifth, the best of five carried to all rows, is within 1 % of the best": near(within),
+        "so is its first on the part, which saw all rows only at the end": near(blind),
         "S0.15 ranks on a part carry over": (
             ranked,
             f"Spearman {min(ranks):.2f} to {max(ranks):.2f}, {mean(ranks):.2f} in the mean",
         ),
     }
     study.write("\n\n".join([table(heads, lines), verdicts(claims)]))
+
+
+def near(below: Mapping[tuple[str, int], float]) -> tuple[str, str]:
+    """The verdict on how far below the best of the grid something is."""
+    missed = [f"{data} {share:.1%}" for (data, _), share in below.items() if share > WITHIN]
+    if not missed:
+        return "reproduced", f"at most {max(below.values()):.1%} below"
+    return "refined" if len(missed) < len(below) else "refuted", "not on " + ", ".join(missed)
 
 
 if __name__ == "__main__":

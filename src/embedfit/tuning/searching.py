@@ -21,7 +21,8 @@ from embedfit.engine.fit import fit, prepare
 from embedfit.errors import EmbedfitError, RecipeError, RunError
 from embedfit.evaluate import main_metric
 from embedfit.evaluate.tasks import without_label_texts
-from embedfit.judging import Rows, lighter, quick_keys, readings
+from embedfit.judging import Rows, keys_of, lighter, readings
+from embedfit.pairs import Pairs
 from embedfit.recipe import Recipe, patch, to_toml
 from embedfit.team import ALONE
 from embedfit.towers import TwoTower
@@ -119,7 +120,7 @@ def tune(
     study = study_of(rows, recipe, folder, share)
     base = around(small, recipe)
     while len(done(study)) < trials:
-        _try(study, small, recipe, base, say)
+        _try(study, small, recipe, base, rows.train, say)
     values = _carry(study, rows, recipe, base, folder, carried, say)
     made = _summary(study, rows, small, base, values, share)
     runs.write_json(folder / "tune.json", made.to_dict())
@@ -127,7 +128,9 @@ def tune(
     return made
 
 
-def _try(study: optuna.Study, rows: Rows, recipe: Recipe, base: Around, say: Callable[[str], None]) -> None:
+def _try(
+    study: optuna.Study, rows: Rows, recipe: Recipe, base: Around, everything: Pairs, say: Callable[[str], None]
+) -> None:
     import optuna
 
     trial, began = study.ask(), time.perf_counter()
@@ -140,7 +143,7 @@ def _try(study: optuna.Study, rows: Rows, recipe: Recipe, base: Around, say: Cal
 
     state, value, said = optuna.trial.TrialState.COMPLETE, None, "whole"
     try:
-        value = measured(rows, patch(recipe, settings_of(choices, base)), report)
+        value = measured(rows, patch(recipe, settings_of(choices, base)), everything, report)
     except optuna.TrialPruned:
         state, said = optuna.trial.TrialState.PRUNED, "cut short"
     except EmbedfitError as error:  # some choices do not go together, some rates are too high: the search goes on
@@ -154,12 +157,16 @@ def _try(study: optuna.Study, rows: Rows, recipe: Recipe, base: Around, say: Cal
     say(f"trial {trial.number}: {words}: " + (f"{value:.4f}" if value is not None else said))
 
 
-def measured(rows: Rows, recipe: Recipe, report: Callable[[int, float], None]) -> float:
+def measured(rows: Rows, recipe: Recipe, everything: Pairs, report: Callable[[int, float], None]) -> float:
     """The best held-out metric of a run.
+
+    Documents are found as the finished model would find them, which is not how a run looks at itself: quick looks are
+    different ones for different objectives and sizes, and these figures are compared across both.
 
     Args:
         rows: training and held-out rows.
         recipe: the settings.
+        everything: all training rows, of which those of `rows` may be a part: they say how documents are found.
         report: told (number of the evaluation, metric); may stop the run with an exception of its own.
 
     Raises:
@@ -168,11 +175,11 @@ def measured(rows: Rows, recipe: Recipe, report: Callable[[int, float], None]) -
     assert rows.dev is not None
     setup = prepare(rows.train, recipe)
     light = lighter(rows.dev, seed=recipe.optim.seed)
-    quick = quick_keys(setup.objective.model, rows.train)
+    keys = keys_of(setup.objective.model, everything)
     seen: list[float] = []
 
     def held_out(model: TwoTower) -> Mapping[str, float]:
-        values = readings(model, light, rows.train, quick, ALONE)
+        values = readings(model, light, rows.train, keys, ALONE)
         seen.append(next(iter(values.values())))
         report(len(seen) - 1, max(seen))
         return values
@@ -192,7 +199,7 @@ def _carry(
         if number in values:
             continue
         settings = settings_of(study.trials[number].params, base)
-        values[number] = measured(rows, patch(recipe, settings), lambda look, value: None)
+        values[number] = measured(rows, patch(recipe, settings), rows.train, lambda look, value: None)
         say(f"trial {number} on all {len(rows.train):,} rows: {values[number]:.4f}")
         runs.write_json(path, {str(k): v for k, v in values.items()})
     return values
