@@ -15,14 +15,14 @@ CODES: dict[str, frozenset[str]] = {
         "pair noise": "PAI002 PAI003 PAI004 PAI005 DAT002",
         "misaligned rows": "PAI001 PAI002 PAI003 PAI004 PAI005",
         "misaligned collate": "PAI001 PAI002 PAI003 PAI005",
-        "little diversity": "DAT001 DAT007 DAT008 EVA002",
-        "unscaled inputs": "",
+        "little diversity": "DAT001 DAT007 DAT008 DAT011 EVA002 EVA008",
+        "unscaled inputs": "DAT010",
         "class-ordered batches": "DAT003 DAT007",
         # reading
         "truncated inputs": "DAT005 DAT009",
         "unknown tokens": "DAT009",
         "id collisions": "DAT009",
-        "wrong vocabulary": "",
+        "wrong vocabulary": "DAT012",
         # candidates
         "one candidate": "NEG003 NEG005 LOS002",
         "no gather": "NEG003 NEG005",
@@ -65,7 +65,7 @@ CODES: dict[str, frozenset[str]] = {
         # precision, mode, teacher, evaluation
         "precision": "NUM001 NUM002 NUM003 NUM004",
         "mode": "MOD001 MOD008",
-        "unreliable teacher": "PAI003 PAI004 PAI005",
+        "unreliable teacher": "PAI003 PAI004 PAI005 TEA002",
         "unreachable teacher": "TEA001",
         "stale index": "EVA004 EVA007",
         "broken metric": "EVA004",

@@ -91,6 +91,16 @@ WELL: dict[str, Any] = {
         f"hubs.{k}": v
         for k, v in {"before": 0.4, "after": 0.4, "z": 0.0, "skewness": 2.0, "isotropic": 1.5, "documents": 800}.items()
     },
+    "start.document_rank": 0.6,
+    "inputs.loudest": 0.1,
+    "vocabulary.z": 7.0,
+    "vocabulary.data_z": 5.0,
+    "vocabulary.things": 300,
+    "rows.pairs": 2430,
+    "overfit.train": 0.97,
+    "experiment.author": 0.88,
+    "experiment.author_probe": 0.9,
+    "experiment.course": [[0, 0.02], [100, 0.6], [200, 0.8], [300, 0.86], [400, 0.88]],
     "pairing.z": 77.0,
     "pairing.lag": 0,
     "pairing.lag_z": 77.0,
@@ -144,7 +154,13 @@ ILL: dict[str, dict[str, Any]] = {
         "experiment.towers": 0.03,
     },
     "PAI004": {"pairing.noise": 0.6},
-    "PAI005": {"experiment.probe": 0.23, "experiment.towers": 0.24, "experiment.reference": 0.62},
+    "PAI005": {
+        "experiment.probe": 0.23,
+        "experiment.towers": 0.24,
+        "experiment.reference": 0.62,
+        "experiment.author": 0.6,
+        "experiment.author_probe": 0.23,
+    },
     "NEG002": cost("negatives"),
     "NEG003": {"trace.negatives": 0.0},
     "NEG004": cost("brought"),
@@ -167,6 +183,10 @@ ILL: dict[str, dict[str, Any]] = {
     "LOS011": cost("loss"),
     "MOD001": {"mode.evaluating": 1.0},
     "MOD002": {"mode.batch_dependence": 0.2},
+    "DAT010": {"inputs.loudest": 0.99, "scaled.raw": 0.4, "scaled.standard": 0.9},
+    "DAT011": {"rows.pairs": 60, "experiment.author": 0.4},
+    "DAT012": {"vocabulary.z": -0.4},
+    "EVA008": {"experiment.course": [[0, 0.02], [100, 0.6], [200, 0.5], [300, 0.4], [400, 0.35]]},
     "NEG007": {"popularity.after": 0.6, "popularity.z": 6.0, "popularity.correlation": -0.5},
     "GEO004": {"hubs.after": 0.5, "hubs.z": 9.0, "hubs.skewness": 6.0},
     "MOD013": {"start.document_alike": 1.0},
@@ -195,6 +215,12 @@ ILL: dict[str, dict[str, Any]] = {
     "OPT014": {"update.ratio": 0.01, "optimiser.name": "SGD"},
     "NUM004": {"start.levels": 9},
     "TEA001": {"demand.trained_documents": False, "demand.form": "other", "demand.ideal": 3.0, "demand.wrong": 5.0},
+    "TEA002": {
+        "demand.trained_documents": False,
+        "start.document_rank": 0.99,
+        "experiment.probe": 0.3,
+        "experiment.towers": 0.34,
+    },
     "MOD010": {"weights.lost": 0.9},
     "MOD011": {"weights.odd": 0.9},
 }
@@ -229,6 +255,10 @@ ODD: dict[str, dict[str, Any]] = {
     "LOS011": {"experiment.loss.relative": -0.09},
     "MOD001": {},
     "MOD002": {"mode.batch_dependence": 1e-6},
+    "DAT010": {"inputs.loudest": 0.99, "scaled.raw": 0.9, "scaled.standard": 0.91},  # a batch norm takes it off
+    "DAT011": {"rows.pairs": 1300, "overfit.train": 0.99},  # clicks that repeat themselves
+    "DAT012": {"vocabulary.z": 0.2, "vocabulary.data_z": 0.5},  # names and numbers
+    "EVA008": {"experiment.course": [[0, 0.02], [100, 0.9], [200, 0.88], [300, 0.89], [400, 0.87]]},  # it wavers
     "NEG007": {"popularity.after": 0.42, "popularity.z": 5.0},  # a prior helps a little nearly always
     "GEO004": {"hubs.skewness": 9.0, "hubs.after": 0.41, "hubs.z": 5.0},  # hubs that take nobody's place
     "MOD013": {"start.query_alike": 0.02, "constant.query": 1.5},  # word orders; documents tell most by themselves
@@ -257,6 +287,8 @@ ODD: dict[str, dict[str, Any]] = {
     "OPT014": {"update.ratio": 0.3, "optimiser.name": "SGD"},  # a limit that bites a little
     "NUM004": {"start.levels": 255},
     "TEA001": {"demand.trained_documents": False, "demand.form": "other", "demand.real": 1.0, "demand.collapsed": 0.0},
+    # a teacher whose vectors were whitened
+    "TEA002": {"demand.trained_documents": False, "start.document_rank": 0.99, "demand.real": 4.4},
     "MOD011": {"weights.odd": 0.01},
     "MOD010": {"weights.lost": 0.04},  # a head that was replaced
 }

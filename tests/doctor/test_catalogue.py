@@ -68,5 +68,5 @@ def test_an_unknown_code_is_refused_with_the_nearest_known_one():
         select(("LOS9",))
     with pytest.raises(EmbedfitError, match="families are DAT, PAI, NEG"):
         explain("xyzzy")
-    with pytest.raises(EmbedfitError, match="'GEO' fits 3 checks"):
+    with pytest.raises(EmbedfitError, match="'GEO' fits 4 checks"):
         explain("GEO")

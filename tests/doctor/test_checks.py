@@ -18,6 +18,8 @@ from embedfit.run import Run
 CODES = [check.code for check in CHECKS]
 KNOCK_INS = ("DAT007", "NEG002", "LOS011", "MOD006", "MOD007", "MOD008", "OPT010", "NUM003", "NEG004", "MOD009")
 BELOW = {
+    "DAT011",
+    "DAT012",
     "OPT013",
     "EVA006",
     "GEO001",
@@ -39,7 +41,15 @@ BELOW = {
     "EVA004",
     *KNOCK_INS,
 }
-SOMETIMES = {"LOS004", "LOS009", "LOS010", "NEG005", "PAI005", "EVA004"}  # on some kinds of loss or metric only
+SOMETIMES = {
+    "LOS004",
+    "LOS009",
+    "LOS010",
+    "NEG005",
+    "PAI005",
+    "EVA004",
+    "TEA002",
+}  # on some kinds of loss or metric only
 TROUBLE = (Outcome.ISSUE, Outcome.WATCH)
 FACTS = {
     "DAT004",
@@ -69,6 +79,11 @@ FACTS = {
     "MOD010",
     "MOD013",
     "NEG007",
+    "DAT010",
+    "DAT011",
+    "DAT012",
+    "TEA002",
+    "EVA008",
     "EVA006",
     "GEO003",
     "MOD005",
@@ -133,6 +148,9 @@ def test_a_statistic_is_on_the_side_of_its_limit_that_the_outcome_says(code):
         "OPT013",
         "PAI001",
         "DAT009",
+        "DAT010",
+        "DAT012",
+        "TEA002",
         "PAI002",
     }:  # these look at a second reading, too
         assert (healthy.value >= healthy.limit) if below else (healthy.value <= healthy.limit)
@@ -260,3 +278,40 @@ def test_popularity_is_no_fault_of_a_model_that_learned_little_or_that_follows_i
 def test_hubs_that_even_directions_have_too_are_none():
     sick = {"hubs.after": 0.5, "hubs.z": 9.0, "hubs.skewness": 6.0}
     assert look("GEO004", run({**sick, "hubs.isotropic": 5.0})).outcome is Outcome.CLEAR
+
+
+def test_a_teacher_that_fills_few_directions_is_at_fault_if_held_out_rows_are_found_worse():
+    few = {"demand.trained_documents": False, "start.document_rank": 0.03, "demand.real": 4.4}
+    assert look("TEA002", run({**few, "experiment.reference": 0.7})).outcome is Outcome.ISSUE
+    assert look("TEA002", run(few)).outcome is Outcome.CLEAR  # as many directions as there are classes
+    assert look("TEA002", run({**few, "evaluation.kind": "share"})).outcome is Outcome.WATCH
+    assert look("TEA002", run()).outcome is Outcome.NOT_APPLICABLE
+
+
+def test_of_noise_it_is_the_teacher_that_is_blamed_and_not_the_pairs():
+    sick = dict(SICK["PAI005"].facts)
+    assert look("PAI005", run(sick)).outcome is Outcome.ISSUE
+    noise = {**sick, "demand.trained_documents": False, "start.document_rank": 0.98}
+    assert look("PAI005", run(noise)).outcome is Outcome.NOT_APPLICABLE
+    assert look("TEA002", run(noise)).outcome is Outcome.ISSUE
+
+
+def test_a_metric_that_falls_with_a_rising_loss_is_no_overfitting_and_one_that_never_rose_is():
+    course = SICK["EVA008"].facts["experiment.course"]
+    rising = run({"experiment.course": course}, {"loss": [2.0] * 20 + [2.0 + 0.1 * k for k in range(20)]})
+    assert look("EVA008", rising).outcome is Outcome.CLEAR
+    slight = run({"experiment.course": [[0, 0.02], [100, 0.6], [400, 0.5]]})
+    assert look("EVA008", slight).outcome is Outcome.WATCH
+    never = {"experiment.course": [[0, 0.02], [200, 0.04], [400, 0.03]], "experiment.author_probe": 0.05}
+    assert look("EVA008", run(never)).outcome is Outcome.ISSUE
+    assert look("EVA008", run({**never, "experiment.author_probe": 0.9})).outcome is Outcome.CLEAR  # the metric is odd
+    assert look("EVA008", run({**never, "overfit.train": 0.3})).outcome is Outcome.CLEAR  # nothing is learned
+
+
+def test_a_loud_column_is_only_worth_a_look_until_it_was_tried():
+    loud = {"inputs.loudest": 0.9, "scaled.raw": None, "scaled.standard": None}
+    assert look("DAT010", run(loud)).outcome is Outcome.WATCH
+
+
+def test_repeated_rows_that_are_not_known_by_heart_are_only_worth_a_look():
+    assert look("DAT011", run({"rows.pairs": 60})).outcome is Outcome.WATCH

@@ -12,8 +12,9 @@ from torch import nn
 from embedfit.doctor import select
 from embedfit.doctor.check import Outcome
 from embedfit.doctor.clock import Stopwatch
-from embedfit.doctor.further import constant_inputs, further, one_batch, resumed, shuffled, swapped_roles
+from embedfit.doctor.further import constant_inputs, further, one_batch, resumed, scaled, shuffled, swapped_roles
 from embedfit.doctor.gauge import Gauge
+from embedfit.doctor.inputs import of_inputs
 from embedfit.doctor.lab import Lab
 from embedfit.doctor.material import Material, gather
 from embedfit.run import Run
@@ -78,6 +79,23 @@ def test_unrelated_pairs_are_learned_as_well_as_dealt_ones_and_related_ones_bett
     assert outcome("PAI006", facts("")) is Outcome.CLEAR
     dealt = facts("unrelated")
     assert dealt["shuffled.dealt"] == pytest.approx(dealt["shuffled.real"], rel=0.1)
+
+
+class Loud(Program):
+    """One column of the queries is in another unit."""
+
+    def __init__(self, fault: str = "", seed: int = 0) -> None:
+        super().__init__(fault, seed)
+        unit = torch.ones(24).index_fill(0, torch.tensor([3]), 3000.0 if fault == "loud" else 1.0)
+        self.batches = [(q * unit + unit.log(), d) for q, d in self.batches]
+
+
+def test_a_column_in_another_unit_is_tried_without() -> None:
+    for fault, expected in (("loud", Outcome.ISSUE), ("", Outcome.CLEAR)):
+        build = lambda seed=0, fault=fault: Loud(fault, seed)  # noqa: E731
+        material = gather(build())
+        facts = of_inputs(build(), material) | scaled(build, material, 60)
+        assert outcome("DAT010", facts) is expected, facts
 
 
 class Blind(Program):

@@ -5,12 +5,14 @@ import torch
 from program_world import Batches, builder
 
 import embedfit as ef
-from embedfit.doctor import Outcome
-from embedfit.doctor.investigation import investigate
+from embedfit.doctor import Outcome, select
+from embedfit.doctor.examine import examine
+from embedfit.doctor.investigation import investigate, settled, summed_up
 from embedfit.doctor.material import gather
 from embedfit.doctor.program import Evaluates, Program, Updates
 from embedfit.doctor.reference import reference_loss
 from embedfit.errors import EmbedfitError
+from embedfit.run import Run
 
 NAMED = {
     "reversed": "LOS004", "positives": "NEG003", "rolled": "PAI001", "forgotten": "OPT004", "unrelated": "PAI003",
@@ -73,3 +75,35 @@ def test_equal_documents_are_no_negatives_of_the_reference():
 def test_a_budget_that_cannot_be_read_is_refused():
     with pytest.raises(EmbedfitError, match="is no budget"):
         investigate(builder(), budget="soon")
+
+
+def judged(code, facts):
+    base = {"experiment.control.relative": -0.3, "experiment.chance": 0.02, "experiment.probe": 0.9,
+            "experiment.reference": 0.9, "experiment.start": 0.1, "experiment.author": 0.6,
+            "experiment.steps": 40}  # fmt: skip
+    [check] = select((code,))
+    [finding] = settled([examine(check, Run(facts={**base, **facts}))], {**base, **facts})
+    return finding, summed_up([finding], {**base, **facts})
+
+
+def test_frozen_weights_convict_only_where_they_were_tried_and_forgotten_ones_always():
+    frozen = {"parameters.forgotten": 0.0, "parameters.frozen": 0.87}
+    assert judged("OPT004", frozen)[0].outcome is Outcome.WATCH
+    assert judged("OPT004", {"parameters.forgotten": 0.5, "parameters.frozen": 0.0})[0].outcome is Outcome.ISSUE
+    costs = {f"experiment.trainable.{k}": v for k, v in (("relative", -0.4), ("low", -0.5), ("high", -0.3))}
+    assert judged("OPT004", frozen | costs)[0].outcome is Outcome.ISSUE
+
+
+def test_a_program_that_was_better_on_the_way_is_not_told_to_keep_going():
+    fine = {"experiment.control.relative": 0.0, "experiment.author": 0.9, "overfit.train": 0.99}
+    record = Run(facts={**fine, "experiment.course": [[0, 0.1], [20, 0.8], [40, 0.7]]})
+    for step in range(40):
+        record.history.add(step, {"loss": 2.0 - step / 40})
+    [check] = select(("EVA008",))
+    facts = {**record.facts, "experiment.reference": 0.9, "experiment.steps": 40, "experiment.chance": 0.02,
+             "experiment.probe": 0.9, "experiment.start": 0.1}  # fmt: skip
+    verdict, why = summed_up(settled([examine(check, record)], facts), facts)
+    assert verdict == "healthy"
+    assert "overfitting" in why
+    assert "step 20" in why
+    assert "keep going" not in why

@@ -157,7 +157,7 @@ def train(
             if ticks[-1] > deadline:
                 broken = f"out of time after {done} steps"
                 break
-            if arm.name == WATCHED and done in (steps // 2, 3 * steps // 4):
+            if arm.name == WATCHED and done in (steps // 4, steps // 2, 3 * steps // 4):
                 course.append((done, _outside(exchanges, program.model, gauge, program)))
                 ticks.append(clock.seconds)
     probe, rank = gauge.probe_and_rank(program)

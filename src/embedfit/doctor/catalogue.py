@@ -28,8 +28,11 @@ from embedfit.doctor.checks import (
     numerics,
     objective,
     optimisation,
+    overfit,
     pairing,
     rates,
+    rows,
+    teacher,
     update,
 )  # fmt: skip
 from embedfit.errors import EmbedfitError
@@ -44,6 +47,9 @@ CHECKS: tuple[Check, ...] = (
     costs.CostlyOrder(),
     measure.NarrowData(),
     pairing.ConstantInputs(),
+    rows.UnscaledInputs(),
+    rows.FewDifferentRows(),
+    rows.ForeignVocabulary(),
     pairing.MisalignedRows(),
     pairing.MixedWithinBatches(),
     pairing.UnrelatedPairs(),
@@ -107,6 +113,7 @@ CHECKS: tuple[Check, ...] = (
     costs.CostlyPrecision(),
     numerics.CoarseEmbeddings(),
     demanded.OutOfReach(),
+    teacher.UnreliableTeacher(),
     evaluation.BelowLexical(),
     evaluation.Overfitting(),
     evaluation.TooFewDevQueries(),
@@ -114,6 +121,7 @@ CHECKS: tuple[Check, ...] = (
     measure.UnsteadyMetric(),
     hopeless.MetricAtChance(),
     arrival.IgnoredTower(),
+    overfit.Overfitted(),
 )
 
 

@@ -6,7 +6,7 @@ None of them convicts: what they show is told as suspected, and helps where no e
 
 from __future__ import annotations
 
-__all__ = ["constant_inputs", "further", "one_batch", "resumed", "shuffled", "swapped_roles"]
+__all__ = ["constant_inputs", "further", "one_batch", "resumed", "scaled", "shuffled", "swapped_roles"]
 
 import contextlib
 import math
@@ -22,6 +22,7 @@ from torch import Tensor
 from embedfit.doctor.arms import PARTS
 from embedfit.doctor.battery import SLOWS, learned
 from embedfit.doctor.gauge import chance, embedded, reciprocal_ranks
+from embedfit.doctor.inputs import standardised
 from embedfit.doctor.lab import Lab
 from embedfit.doctor.material import Material
 from embedfit.doctor.program import Build, Program, Updates
@@ -32,6 +33,7 @@ from embedfit.probes.state import same_random_numbers
 Facts = dict[str, Any]
 ONE_BATCH = 100  # steps in which any sound program learns a batch by heart
 REPLAYED = 3  # steps before a state is stored
+LOUD = 0.5  # share of the inputs' squared length in one column, from which it is tried without
 AHEAD = 3.0  # times chance, from which towers know something before training
 
 
@@ -40,6 +42,7 @@ def further(lab: Lab, facts: Mapping[str, Any]) -> Facts:
 
     - a resume replay: exact and a few steps long, so always;
     - swapped roles: two forward passes; only if the towers tell pairs apart before training, as pretrained ones do;
+    - standardised inputs: two runs, only where one column drowns the others;
     - one batch learned by heart, shuffled pairs and constant inputs: only if the program falls short and no part
       explains it.
 
@@ -53,6 +56,9 @@ def further(lab: Lab, facts: Mapping[str, Any]) -> Facts:
         lab.taken += 2 * bool(found) + REPLAYED
     if lab.left > 0 and _knows_something(facts):
         found |= swapped_roles(lab.build, lab.material)
+    if lab.left > 0 and facts.get("inputs.loudest", 0.0) > LOUD:
+        found |= scaled(lab.build, lab.material, lab.steps)
+        lab.taken += 2 * lab.steps * bool(found.get("scaled.raw"))
     if lab.left > 0 and _unexplained(facts):
         found |= one_batch(lab.build, lab.material)
         lab.taken += int(found.get("one_batch.steps", 0))
@@ -184,6 +190,26 @@ def constant_inputs(build: Build, material: Material, steps: int, known: Mapping
         if not losses:
             return {}
         found[f"constant.{side}"] = _end(losses, steps)
+    return found
+
+
+def scaled(build: Build, material: Material, steps: int) -> Facts:
+    """The program on its rows, and on rows whose columns of numbers have zero mean and unit spread.
+
+    Returns:
+        "scaled.raw" and "scaled.standard", rank metric of the rows held back after each.
+    """
+    pool, probe = material.pool, material.probe
+    if pool is None or probe is None:
+        return {}
+    names, found = dict.fromkeys([*material.query, *material.document]), {}
+    even = {"scaled.raw": (pool, probe),
+            "scaled.standard": tuple(standardised(rows, names, pool) for rows in (pool, probe))}  # fmt: skip
+    for name, (rows, held) in even.items():
+        program = _built(build)
+        if not _steps(program, _dealt_out(rows, material.size, steps)):
+            return {}
+        found[name] = float(reciprocal_ranks(*embedded(program, held, material.size)).mean())
     return found
 
 

@@ -29,11 +29,12 @@ PART = {check.code: check.part for check in CHECKS}
 GENERIC = {"LOS011", "OPT010", "MOD006", "DAT007", "MOD007", "NUM003", "MOD008", "NEG002", "MOD005"}
 """Findings that name a part and no cause; one that names the cause takes their place."""
 KEPT = 0.02
-"""Share of a checkpoint that may be missing from the model: a head that was replaced."""
+"""Share of a checkpoint that may be missing from the model (a head that was replaced), or of weights that may stand
+still."""
 CROWDED = 0.1
 """Excess likeness of the rows of a batch that makes their order a fact and not only a part."""
-INFERRED = {"PAI003"}
-"""What is concluded from a reference that learned nothing: a fact about the program may be the reason for that."""
+INFERRED = {"PAI003", "EVA008", "GEO004"}
+"""What is concluded from a run as a whole: a fact about the program, or a part of it, may be the reason for that."""
 RATES = {"OPT011", "OPT012", "OPT007", "OPT008", "OPT009"}
 """Findings on how fast the author's optimiser goes, which a longer run may make up for."""
 
@@ -110,7 +111,9 @@ def _judged(finding: Finding, facts: Mapping[str, Any], suspected: set[str]) -> 
         words = f"{finding.symptom}; harmless here, the program as a whole keeps up with the reference"
         return dataclasses.replace(finding, outcome=Outcome.CLEAR, confirmed=False, symptom=words)
     if relative is None:
-        return finding
+        # weights that stand still on purpose are usual; without a trial nobody knows whether these should
+        meant = finding.code == "OPT004" and facts.get("parameters.forgotten", 0.0) <= KEPT
+        return dataclasses.replace(finding, outcome=Outcome.WATCH) if meant else finding
     effect = Effect(relative=relative, low=facts[f"experiment.{part}.low"], high=facts[f"experiment.{part}.high"])
     if finding.code in GENERIC:
         if part in suspected and relative <= -SLOWS:
@@ -202,5 +205,6 @@ def summed_up(findings: list[Finding], facts: Mapping[str, Any]) -> tuple[Verdic
         if not learned(facts):
             steps = facts["experiment.steps"]
             return "cannot-tell", f"neither program nor reference learned anything in {steps} steps: I need more time"
-        return "healthy", f"{compared}; keep going"
+        fallen = [f for f in findings if f.code == "EVA008" and f.outcome is Outcome.WATCH]
+        return "healthy", f"{compared}; {f'but {fallen[0].symptom}' if fallen else 'keep going'}"
     return "cannot-tell", f"{compared}, and no part of it alone explains that: I need a larger budget"

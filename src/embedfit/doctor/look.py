@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from embedfit.doctor.inputs import of_inputs
 from embedfit.doctor.material import Material
 from embedfit.doctor.program import Build, Evaluates, Program, Updates
 from embedfit.doctor.untrained import untrained
@@ -33,7 +34,7 @@ def look(build: Build, material: Material) -> Facts:
     with same_random_numbers(0):
         program = build(seed=0)
         facts = {**optimiser_facts(program.model, program.optimizer), **of_rows(material)}
-        facts |= untrained(program, material)
+        facts |= untrained(program, material) | of_inputs(program, material)
         facts |= of_metric(program)
         facts |= of_demands(program, material)
         facts |= of_steps(program, material)

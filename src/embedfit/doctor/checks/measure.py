@@ -7,6 +7,7 @@ __all__ = ["BlindMetric", "NarrowData", "UnsteadyMetric", "WorseThanHeldOut"]
 from dataclasses import dataclass
 
 from embedfit.doctor.check import Check, Finding, NotApplicableError, Outcome, Prescription, Statistic
+from embedfit.doctor.checks.teacher import is_noise
 from embedfit.doctor.readings import find, number
 from embedfit.run import Run
 
@@ -178,7 +179,7 @@ class WorseThanHeldOut(Check):
     The mean reciprocal rank on the author's held-out pairs, less that on pairs of the training data that were held
     back, after the reference recipe or the author's, whichever does better. Above {gap}, and {times} times as high, it
     is a fault, where the author's metric is seen to be a mean of reciprocal ranks and most documents of the training
-    data occur once. Simple towers must do no better.
+    data occur once. Simple towers must do no better. Fixed vectors that look like noise are a teacher's fault (TEA002).
 
     ## Why it hurts
     What is learned carries over to pairs that are right, and the pairs it was learned from contradict it: they are
@@ -206,6 +207,8 @@ class WorseThanHeldOut(Check):
         """Compare both ranks."""
         if find(run, "evaluation.kind") != "reciprocal rank":
             raise NotApplicableError("the author's metric is no mean of reciprocal ranks")
+        if is_noise(run):
+            raise NotApplicableError("the documents are fixed vectors and look like noise: no pairs would be right")
         held, own = max(
             (float(find(run, f"experiment.{metric}") or 0.0), float(find(run, f"experiment.{probe}") or 0.0))
             for metric, probe in (("reference", "probe"), ("author", "author_probe"))
