@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import polars as pl
 import pytest
 import torch
-from little import equal, plan, setup, weights
+from little import equal, plan, recipe, rows, setup, weights
 from test_loop import Notes
 
 from embedfit.engine import bring
 from embedfit.engine.loop import train
+from embedfit.engine.setup import prepare
 from embedfit.engine.step import loss_of
 from embedfit.errors import RecipeError
+from embedfit.pairs import Pairs
 from embedfit.scores import Doubtful, Guide, marked, units
 from embedfit.team import Team
 
@@ -107,6 +110,41 @@ def test_a_guide_takes_out_what_it_finds_nearer_than_the_positive() -> None:
 def test_negatives_without_an_effect_are_refused(kind: str, more: dict[str, Any], said: str) -> None:
     with pytest.raises(RecipeError, match=said):
         setup(kind, **more)
+
+
+SAMPLED: list[dict[str, Any]] = [
+    {"kind": "in_batch"},
+    {"kind": "random", "each": 1},
+    {"kind": "random", "each": 2, "meet": "own"},
+    {"kind": "mixed", "size": 5},
+    {"kind": "queue", "size": 8},
+    {"kind": "queue", "size": 40},
+]
+
+
+@pytest.mark.parametrize("way", SAMPLED)
+def test_what_a_query_meets_stands_for_the_whole_catalogue(way: dict[str, Any]) -> None:
+    """Weighted by 1 / q, what is met has the size of the catalogue, which makes the corrected softmax an estimate."""
+    made = with_(way, loss__kind="logq", optim__batch_size=4)
+    sizes, material, asked = [], made.material, plan(made)
+    for number in range(100):
+        batch = material.batch_of(number, asked)
+        weight = batch.candidate_log_q.neg().exp().double()
+        met = [own.unique() for own in batch.own] if batch.own is not None else [torch.arange(len(weight))]
+        sizes.append(sum(float(weight[one].sum()) for one in met) / len(met))
+        material.negatives.take(batch, torch.zeros(len(batch.document), 8))
+    documents = len(material.data.document_texts)
+    assert made.facts["loss.candidates"] == documents == 12
+    assert sum(sizes[:20]) / 20 == pytest.approx(documents, rel=0.15)  # while a queue fills
+    assert sum(sizes[20:]) / 80 == pytest.approx(documents, rel=0.06)
+
+
+@pytest.mark.parametrize("way", [{"kind": "mined"}, {"kind": "random", "meet": "own"}])
+def test_a_correction_for_what_nobody_knows_is_refused(way: dict[str, Any]) -> None:
+    table = rows("pairs").table.with_columns(negative_1=pl.lit("How do I repair the moon?"))
+    asked = recipe(**{f"negatives__{name}": value for name, value in way.items()}, loss__kind="logq")
+    with pytest.raises(RecipeError, match="nobody knows it of"):
+        prepare(Pairs(kind="pairs", table=table), asked)
 
 
 class Pretended(Team):

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embedfit.negatives import Drawn, InBatch, Mixed, shares
+from embedfit.negatives import Drawn, InBatch, Mixed, carried, log_chances
 
 
 def numbers(seed: int) -> torch.Generator:
@@ -34,15 +34,18 @@ def test_documents_for_all_are_different_and_as_many_as_there_are(documents: int
     assert 0 <= int(shared.min()) <= int(shared.max()) < documents
 
 
-def test_the_probability_of_a_document_is_its_share_of_what_is_drawn() -> None:
-    """Against counting: batches of one example each, 5 documents, 2 drawn uniformly for each query."""
-    positive, negatives = torch.tensor([0, 0, 0, 1]), torch.tensor([[2], [-1], [2], [3]])
-    expected = shares(5, positive, negatives, uniform=2.0)
-    generator, counts = numbers(3), torch.zeros(5)
+def test_the_probability_of_a_document_is_how_often_it_is_brought() -> None:
+    """Against counting: 2 of 6 examples, 3 of 7 documents drawn besides, which some batches hold already."""
+    positive, negatives = torch.tensor([0, 0, 0, 1, 4, 5]), torch.tensor([[2], [-1], [2], [3], [-1], [-1]])
+    expected = log_chances(carried(7, positive, negatives), 2 / 6, drawn=3 / 7).exp()
+    generator, counts = numbers(3), torch.zeros(7)
     for _ in range(4000):
-        row = int(torch.randint(4, (), generator=generator))
-        drawn = [int(positive[row]), *[int(j) for j in negatives[row] if j >= 0]]
-        drawn += torch.randint(5, (2,), generator=generator).tolist()
-        counts += torch.bincount(torch.tensor(drawn), minlength=5)
-    assert float(expected.sum()) == pytest.approx(1.0)
-    torch.testing.assert_close(counts / counts.sum(), expected, atol=0.01, rtol=0)
+        rows = torch.randperm(6, generator=generator)[:2]
+        own = [int(j) for j in [*positive[rows].tolist(), *negatives[rows, 0].tolist()] if j >= 0]
+        drawn = torch.randperm(7, generator=generator)[:3].tolist()
+        counts += torch.bincount(torch.tensor([*own, *drawn]), minlength=7).clamp(max=1)
+    # dealt without repetition, three of six are missed by two less often than with it: .2 against .3
+    rare = torch.tensor([1, 3, 4, 5, 6])
+    torch.testing.assert_close(counts[rare] / 4000, expected[rare], atol=0.03, rtol=0)
+    assert float(counts[0]) / 4000 == pytest.approx(1 - 0.2 * 4 / 7, abs=0.03)
+    assert float(log_chances(carried(7, positive, negatives), 1.0)[0]) == 0.0

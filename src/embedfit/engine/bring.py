@@ -9,9 +9,10 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from embedfit.data.batches import steps_per_epoch as steps_per_epoch_of
 from embedfit.data.examples import Examples
 from embedfit.errors import RecipeError
-from embedfit.negatives import Drawn, InBatch, Mined, Mixed, Negatives, Queue, Search, Sieve, shares
+from embedfit.negatives import Drawn, InBatch, Mined, Mixed, Negatives, Queue, Search, Sieve, carried, log_chances
 from embedfit.recipe import Duration, Recipe
 from embedfit.scores import Guide, Known
 from embedfit.team import ALONE, Team
@@ -51,20 +52,20 @@ def negatives_for(
     wanted, documents = recipe.negatives, len(data.document_texts)
     check(recipe, data)
 
-    def log_q(uniform: float = 0.0) -> Tensor:
-        # documents of a batch are distinct: what counts is whether one is drawn at all
-        draws = batch_size * (1 + data.negatives.shape[1] + uniform)
-        share = shares(documents, data.positive, data.negatives, uniform=uniform).double()
-        return (-torch.expm1(draws * torch.log1p(-share))).log().float()
+    counts = carried(documents, data.positive, data.negatives)
+    share = 1 / steps_per_epoch_of(len(data), batch_size)
 
     match wanted.kind:
         case "random":
-            return Drawn(documents, wanted.each, log_q(float(wanted.each)))
+            own = wanted.meet == "own"  # a query then meets its own draws, not those of the batch
+            drawn = 1 - (1 - 1 / documents) ** (wanted.each * (1 if own else batch_size))
+            return Drawn(documents, wanted.each, log_chances(counts, 0.0 if own else share, drawn=drawn))
         case "mixed":
             count = min(documents, batch_size if wanted.size == "auto" else wanted.size)
-            return Mixed(documents, count, log_q(count / batch_size))
+            return Mixed(documents, count, log_chances(counts, share, drawn=count / documents))
         case "queue":
-            return Queue(QUEUED * batch_size if wanted.size == "auto" else wanted.size, log_q())
+            size = QUEUED * batch_size if wanted.size == "auto" else wanted.size
+            return Queue(size, counts, data.document_id, examples=len(data))
         case "mined":
             every = Duration.steps(wanted.refresh, steps_per_epoch=steps_per_epoch, batch_size=batch_size)
             return Mined(
@@ -76,7 +77,7 @@ def negatives_for(
                 team=team,
             )
     brought = data.catalogue or data.target is not None
-    return InBatch(None if brought else log_q())
+    return InBatch(None if brought else log_chances(counts, share))
 
 
 def check(recipe: Recipe, data: Examples) -> None:

@@ -17,7 +17,7 @@ def check_loss(loss: str, recipe: Recipe, data: Examples) -> None:
     Raises:
         RecipeError: see above.
     """
-    graded = data.target is not None
+    graded, alone = data.target is not None, recipe.negatives.meet == "own"
     if graded != (OBJECTIVES[loss].rows == "graded") or (loss == "prototypes" and not data.catalogue):
         fits = [
             name
@@ -32,6 +32,12 @@ def check_loss(loss: str, recipe: Recipe, data: Examples) -> None:
         raise RecipeError(
             "every text meets the prototypes of all classes, so that no sampling is to be corrected (logq)",
             hint='set loss.kind = "prototypes", or negatives.kind = "mixed" to draw classes',
+        )
+    if loss == "logq" and (recipe.negatives.kind == "mined" or (alone and data.negatives.shape[1])):
+        found = "those mined" if recipe.negatives.kind == "mined" else "the negative columns, which alone are met"
+        raise RecipeError(
+            f"loss.kind 'logq' corrects for how likely each document was brought, and nobody knows it of {found}",
+            hint='set loss.kind = "infonce", or negatives.kind = "random", "mixed" or "queue" and no other',
         )
     if OBJECTIVES[loss].alone and data.catalogue:
         raise RecipeError(

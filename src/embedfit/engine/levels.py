@@ -43,7 +43,11 @@ def loss_facts(
         return {"loss.floor": floor, "loss.chance": chance}
     if isinstance(loss, PairLoss):  # minus a cosine; unrelated directions have 0, collapsed ones -1 like perfect ones
         return {"loss.floor": -1.0, "loss.chance": 0.0}
-    met = float(chosen.candidates) if brought else _candidates_met(chosen, data)
+    estimated = chosen.loss == "logq" and not chosen.asked.positive_too and not data.catalogue
+    if estimated:  # the softmax over the catalogue, however its negatives are brought
+        met = float(len(data.document_texts))
+    else:
+        met = float(chosen.candidates) if brought else _candidates_met(chosen, data)
     floor, chance = levels(loss, met)
     return {
         "loss.candidates": met,
@@ -126,8 +130,6 @@ def _candidates_met(chosen: Chosen, data: Examples) -> float:
     """Different documents in a batch, on average over the first batches: frequent ones meet each other there."""
     if data.catalogue:
         return float(chosen.candidates)
-    if chosen.loss == "logq" and not chosen.asked.positive_too:
-        return float(len(data.document_texts))  # whose softmax it estimates
     steps = range(min(20, chosen.steps_per_epoch))
     rows = [rows_of(step, len(data), batch_size=chosen.batch_size, seed=0) for step in steps]
     met = []

@@ -1,6 +1,6 @@
 """How negatives are brought to a batch: the others of the batch, drawn, kept from steps before, or mined."""
 
-from embedfit.negatives.base import Brought, Embeddings, Negatives, shares
+from embedfit.negatives.base import Brought, Embeddings, Negatives, carried, log_chances
 from embedfit.negatives.drawn import Drawn, InBatch, Mixed
 from embedfit.negatives.mined import Mined, Search, Sieve
 from embedfit.negatives.queue import Queue
@@ -16,5 +16,6 @@ __all__ = [
     "Queue",
     "Search",
     "Sieve",
-    "shares",
+    "carried",
+    "log_chances",
 ]

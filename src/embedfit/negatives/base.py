@@ -5,7 +5,7 @@ Axes: q queries of a batch, d documents of it, m documents or embeddings that ar
 
 from __future__ import annotations
 
-__all__ = ["Brought", "Embeddings", "Negatives", "shares"]
+__all__ = ["Brought", "Embeddings", "Negatives", "carried", "log_chances"]
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -48,8 +48,8 @@ class Negatives(ABC):
     comparison by their identity, however they came.
 
     Attributes:
-        log_q: log of the probability that each document of the catalogue is brought into a batch; None where that is
-            not known.
+        log_q: log of the probability that a query of the next batch meets each document of the catalogue, unless it is
+            its own; None where that is not known.
         seconds: spent on more than drawing numbers.
     """
 
@@ -84,18 +84,31 @@ class Negatives(ABC):
         return {"negatives.seconds": round(self.seconds, 3)}
 
 
-def shares(
-    documents: int, positive: Int[Tensor, " n"], negatives: Int[Tensor, "n k"], *, uniform: float = 0.0
-) -> Float[Tensor, " documents"]:
-    """Probability that a document of a batch, drawn at random, is each of the catalogue.
+def carried(documents: int, positive: Int[Tensor, " n"], negatives: Int[Tensor, "n k"]) -> Float[Tensor, " documents"]:
+    """How many examples bring each document of the catalogue into their batch.
 
     Args:
         documents: how many there are.
         positive: of each example.
         negatives: that each example brings, -1 for none.
-        uniform: documents that are drawn uniformly from the catalogue for each query, on average; the result is then
+    """
+    return torch.bincount(torch.cat([positive, negatives[negatives >= 0]]), minlength=documents).double()
+
+
+def log_chances(
+    counts: Float[Tensor, " documents"], share: float, *, drawn: float = 0.0
+) -> Float[Tensor, " documents"]:
+    """Log of the probability that each document is among those of some examples, or drawn besides.
+
+    An epoch deals every example once. A share s of them misses a document that c of all carry with
+    about (1 - s)^c.
+
+    Args:
+        counts: examples that carry each document, see `carried`.
+        share: of the examples, in [0, 1].
+        drawn: probability with which each document is drawn uniformly from the catalogue besides; the result is then
             the mixture of Yang et al. 2020, https://doi.org/10.1145/3366424.3386195, section 4.
     """
-    drawn = torch.bincount(torch.cat([positive, negatives[negatives >= 0]]), minlength=documents).double()
-    expected = drawn / len(positive) + uniform / documents
-    return (expected / expected.sum()).float()
+    missed = torch.special.xlog1py(counts, torch.tensor(-share, dtype=torch.float64))
+    # a share of 1 misses nothing that is carried: log 0, and a probability of 1
+    return (-torch.expm1(missed + torch.tensor(-drawn, dtype=torch.float64).log1p())).log().float()
