@@ -89,6 +89,7 @@ def test_a_learned_temperature_is_trained_and_its_floor_is_that_of_the_coldest()
         ({"negatives": "hardest"}, "loss.negatives is \"hardest\", and the loss 'infonce' has no negatives"),
         ({"margin": 2.5}, "margin must be in \\[0, 2\\)"),
         ({"margin": 0.5, "margin_kind": "least"}, "must be a whole number from 1 to 8"),
+        ({"margin_kind": "diameter", "views": "dropout"}, "every text is a class of its own"),
         ({"temperature": 3.0, "learned": True}, "must begin between 0.01 and 1"),
         ({"kind": "homotopy", "temperature": 0.1, "coldest": 0.2}, "not above the first"),
         ({"kind": "hinge", "against": "prototypes"}, "these rows have no classes"),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from little import setup
+from little import plan, setup
 
 from embedfit.engine.fit import Setup, fit
 from embedfit.engine.widths import follow
@@ -23,7 +23,7 @@ def margin_of(made: Setup) -> Diameter:
 def test_it_is_measured_on_texts_and_what_they_belong_to() -> None:
     made = setup("classes", "gru", loss__margin_kind="diameter", model__dropout=0.3)
     made.objective.model.train()
-    found = follow(made.objective, 20, 40, made.material)
+    found = follow(made.objective, 20, plan(made, steps=40), made.material)
 
     model, data = made.objective.model, made.material.data
     assert model.training
@@ -36,13 +36,19 @@ def test_it_is_measured_on_texts_and_what_they_belong_to() -> None:
 
 def test_it_is_measured_twenty_times_and_not_before_the_first_step() -> None:
     made = setup("classes", loss__margin_kind="diameter")
-    assert [number for number in range(60) if follow(made.objective, number, 60, made.material)] == list(
-        range(3, 60, 3)
-    )
+    given = plan(made, steps=60)
+    measured = [number for number in range(60) if follow(made.objective, number, given, made.material)]
+    assert measured == list(range(3, 60, 3))
 
 
 def test_other_margins_stay() -> None:
-    assert follow(setup("classes", loss__margin=0.2).objective, 20, 40, setup("classes").material) == {}
+    made = setup("classes", loss__margin=0.2)
+    assert follow(made.objective, 20, plan(made, steps=40), made.material) == {}
+
+
+def test_texts_of_a_class_that_meet_each_other_are_measured_and_not_each_text_with_itself() -> None:
+    made = setup("classes", loss__kind="infonce", loss__margin_kind="diameter")
+    assert follow(made.objective, 20, plan(made, steps=40), made.material)["margin"] > 0.01
 
 
 def test_it_shrinks_with_the_classes(tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def train(
         rate = stage.rate * plan.rate(number, best.cuts)
         watched = observer.due(number)
         material.negatives.refresh(number, partial(material.embeddings, model, objective.team))
-        width = follow(asked, number, plan.steps, material)
+        width = follow(asked, number, plan, material)
         batches = material.batches_of(number, plan, stage)
         step = accumulated(asked, batches, number=number, seed=plan.seed, seen=partial(kept, material))
         moving.optimiser.adapt(stage.rates)

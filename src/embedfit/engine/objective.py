@@ -239,6 +239,11 @@ def refuse(section: LossSection, kind: str) -> None:
         RecipeError: a setting was given that the loss does not have.
     """
     of = OBJECTIVES[kind]
+    if section.margin_kind == "diameter" and section.views == "dropout":
+        raise RecipeError(
+            'loss.margin_kind is "diameter", and with loss.views = "dropout" every text is a class of its own',
+            hint="leave loss.views at rows, or give loss.margin",
+        )
     for name, field in LossSection.model_fields.items():
         value = getattr(section, name)
         if name in (*of.options, *EVERY) or value in (field.default, "auto") or (name in NOTHING and value == 0):

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 __all__ = ["follow"]
 
-from functools import partial
-
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from embedfit.engine.plan import Material
+from embedfit.engine.plan import Material, Plan
 from embedfit.engine.step import Objective
 from embedfit.losses import Diameter, InfoNCE, Symmetric
 from embedfit.towers import Tower, TwoTower
@@ -20,41 +18,39 @@ TIMES = 20  # that they are measured in a run
 SAMPLE = 2048  # examples that are looked at
 
 
-def follow(objective: Objective, number: int, steps: int, material: Material) -> dict[str, float]:
+def follow(objective: Objective, number: int, plan: Plan, material: Material) -> dict[str, float]:
     """Measure before some steps how far texts are from what they belong to, where the margin follows that.
 
     Args:
         objective: of the step; every process of its team asks at once.
         number: of the step.
-        steps: of the run.
+        plan: of the run.
         material: the examples.
 
     Returns:
         The new margin as a reading; nothing where it stays.
     """
     inner = objective.loss.loss if isinstance(objective.loss, Symmetric) else objective.loss
-    every = max(1, steps // TIMES)
+    every = max(1, plan.steps // TIMES)
     # not before the first step: classes of an untrained model are as wide as everything
     if not (isinstance(inner, InfoNCE) and isinstance(inner.margin, Diameter)) or not number or number % every:
         return {}
     team = objective.team
-    inner.margin.measured(float(team.copy(_distance(material, objective.model).to(team.device))))
+    inner.margin.measured(float(team.copy(_distance(number, plan, material, objective.model).to(team.device))))
     return {"margin": inner.margin.size}
 
 
 @torch.no_grad()
-def _distance(material: Material, model: TwoTower) -> Tensor:
+def _distance(number: int, plan: Plan, material: Material, model: TwoTower) -> Tensor:
     """Mean of sqrt(1 - cos) between queries and their positives, over evenly spread examples."""
-    data, was = material.data, model.training
-    rows = torch.arange(0, len(data), max(1, len(data) // SAMPLE))
+    count, was = len(material.data), model.training
+    batch = material.batch_with(torch.arange(0, count, max(1, count // SAMPLE)), plan, draw=number)
     model.eval()
-    embed = partial(_embedded, device=material.device)
-    query = embed(model.query, material.query_tokens.select(data.query[rows]))
-    document = embed(model.document, material.document_tokens.select(data.positive[rows]))
+    query, document = _embedded(model.query, batch.query), _embedded(model.document, batch.document)
     model.train(was)
-    return (1 - (query * document).sum(-1)).clamp(min=0).sqrt().mean()
+    return (1 - (query * document[batch.positive]).sum(-1)).clamp(min=0).sqrt().mean()
 
 
-def _embedded(tower: Tower, tokens: Tokens, *, device: torch.device) -> Tensor:
-    parts = [tower(tokens.select(part).to(device)).float() for part in torch.arange(len(tokens)).split(256)]
-    return normalize(torch.cat(parts), dim=-1)
+def _embedded(tower: Tower, tokens: Tokens) -> Tensor:
+    rows = torch.arange(len(tokens), device=tokens.lengths.device)
+    return normalize(torch.cat([tower(tokens.select(part)).float() for part in rows.split(256)]), dim=-1)

@@ -70,7 +70,7 @@ class Diameter(Margin):
     a class, d(text, own) + D < d(text, other). At the mean distance D / 2 that is a lead of 2 D^2 between cosines.
 
     Args:
-        share: of the diameter that is asked for; > 0, 1 in the source.
+        share: of the measured width that classes are taken to have, D in both places; > 0, 1 in the source.
         widest: the lead is never more, however wide the classes are; in [0, 2).
 
     Raises:
