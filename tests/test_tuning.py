@@ -16,6 +16,7 @@ from embedfit.judging import Rows
 from embedfit.pairs import Pairs
 from embedfit.recipe import Recipe, from_toml, patch
 from embedfit.report.search import write
+from embedfit.tuning.space import around
 
 SMALL = patch(
     Recipe(), {"model.kind": "static", "model.dimension": 4, "optim.batch_size": 8, "optim.length": "4 steps"}
@@ -32,7 +33,7 @@ ROWS = Rows(train=table(60), dev=table(10, 60))
 seen: list[tuple[int, Recipe]] = []
 
 
-def made_up(rows: Rows, recipe: Recipe, report: Callable[[int, float], None]) -> float:
+def made_up(rows: Rows, recipe: Recipe, everything: Pairs, report: Callable[[int, float], None]) -> float:
     """Best at a rate of 0.01 and with a linear schedule, on the part as on the whole; a hinge cannot be trained."""
     seen.append((len(rows.train), recipe))
     if recipe.loss.kind == "hinge":
@@ -73,6 +74,12 @@ def test_the_first_trial_is_the_default(tmp_path: Path) -> None:
     first = seen[0][1]
     assert (first.loss.kind, first.negatives.kind, first.optim.schedule) == ("infonce", "in_batch", "cosine")
     assert first.optim.batch_size == 8
+
+
+def test_rates_are_tried_around_the_usual_one_of_the_optimiser() -> None:
+    rates = {kind: around(ROWS, patch(SMALL, {"optim.kind": kind})).rate for kind in ("adamw", "sgd", "adagrad")}
+    assert rates["sgd"] == pytest.approx(100 * rates["adamw"])  # where the learning-rate test of a run begins, too
+    assert rates["adagrad"] == pytest.approx(3 * rates["adamw"])
 
 
 def test_a_search_goes_on_where_it_stopped_and_not_with_other_rows(tmp_path: Path) -> None:

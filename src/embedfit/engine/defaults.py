@@ -25,7 +25,7 @@ class Family:
     """What towers of one family have in common.
 
     Attributes:
-        anchor: learning rate at which the learning-rate test begins.
+        anchor: learning rate at which the learning-rate test of AdamW begins.
         prototype_scale: learning-rate factor of class prototypes.
         batch_size: queries in a step, by kind of data.
         epochs: by kind of data.
@@ -77,6 +77,9 @@ FAMILIES: Mapping[FamilyName, Family] = {
     ),
 }  # fmt: skip
 
+# usual rate in multiples of AdamW's: clipped gradients are as long as 1 in all, steps of Adam and its kin as long as 1
+# in each number
+ANCHOR = {"sgd": 100.0, "adagrad": 3.0, "rmsprop": 0.3}
 EVALUATIONS = 12  # over the run; early stopping cannot see between them
 
 
@@ -97,7 +100,7 @@ class Chosen:
         trust_end: see `Family`.
         prototype_scale: learning-rate factor of class prototypes.
         layer_decay: factor of the learning rate from layer to layer.
-        anchor: where the learning-rate test begins.
+        anchor: usual learning rate of the towers with the optimiser; the learning-rate test begins there.
         candidates: documents each query is compared with, the positive included.
     """
 
@@ -219,6 +222,6 @@ def choose(
         trust_end=family.trust_end,
         prototype_scale=family.prototype_scale,
         layer_decay=family.layer_decay if optim.layer_decay == "auto" else optim.layer_decay,
-        anchor=family.anchor,
+        anchor=family.anchor * ANCHOR.get(optim.kind, 1.0),
         candidates=candidates,
     )

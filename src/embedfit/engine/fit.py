@@ -245,17 +245,12 @@ def fingerprint(setup: Setup) -> str:
     return sha.hexdigest()[:32]
 
 
-# where the learning-rate test begins, in multiples of AdamW's usual rate: clipped gradients are as long as 1 in all,
-# steps of Adam and its kin as long as 1 in each number
-ANCHOR = {"sgd": 100.0, "adagrad": 3.0, "rmsprop": 0.3}
-
-
 def _rated(setup: Setup) -> tuple[Plan, dict[str, Any]]:
     """The plan with its learning rate, and the facts of the test."""
     wanted = setup.recipe.optim.learning_rate
     if wanted != "auto":
         return plan_for(setup, wanted), {}
-    anchor = setup.chosen.anchor * ANCHOR.get(setup.recipe.optim.kind, 1.0)
+    anchor = setup.chosen.anchor
     plan = plan_for(setup, anchor)
     trial = max(10, min(TRIAL_STEPS, setup.chosen.steps // 20))
     test = learning_rate_test(setup.objective, setup.material, setup.groups, plan, anchor=anchor, trial=trial)
