@@ -16,6 +16,7 @@ from embedfit.engine.loop import train
 from embedfit.engine.setup import prepare
 from embedfit.engine.step import loss_of
 from embedfit.errors import RecipeError
+from embedfit.negatives import Mined
 from embedfit.pairs import Pairs
 from embedfit.scores import Doubtful, Guide, marked, units
 from embedfit.team import Team
@@ -105,11 +106,34 @@ def test_a_guide_takes_out_what_it_finds_nearer_than_the_positive() -> None:
         ("classes", {"negatives__kind": "mined"}, "prototypes of all classes"),
         ("graded", {"negatives__kind": "queue"}, "graded pairs have none"),
         ("pairs", {"negatives__meet": "own"}, "nothing is brought for each query"),
+        ("pairs", {"negatives__each": 7}, "negatives.each is 7, and negatives.kind 'in_batch' has no use for it"),
+        (
+            "pairs",
+            {"negatives__kind": "queue", "negatives__depth": 9},
+            "negatives.depth is 9, and negatives.kind 'queue'",
+        ),
+        ("pairs", {"negatives__kind": "mined", "negatives__sieve": "none", "negatives__amount": 0.5}, "sieve 'none'"),
+        ("pairs", {"negatives__teacher_margin": 0.1}, "a run without negatives.teacher has no use for it"),
+        ("pairs", {"negatives__kind": "mined", "negatives__skip": 11}, "there are 12: none is left"),
+        ("pairs", {"negatives__kind": "queue", "loss__kind": "simsiam"}, "looks at no other document"),
     ],
 )
 def test_negatives_without_an_effect_are_refused(kind: str, more: dict[str, Any], said: str) -> None:
     with pytest.raises(RecipeError, match=said):
         setup(kind, **more)
+
+
+def test_a_stage_that_looks_at_negatives_has_a_use_for_them() -> None:
+    stages = [{"until": "4 steps", "loss": {"kind": "infonce"}}]
+    made = with_({"kind": "queue"}, loss__kind="simsiam", curriculum__stages=stages)
+    assert made.stages[0].loss is not None
+
+
+@pytest.mark.parametrize(("sieve", "amount"), [("share", 0.95), ("margin", 0.05)])
+def test_a_sieve_is_as_wide_as_it_needs_to_be_of_its_kind(sieve: str, amount: float) -> None:
+    made = with_({"kind": "mined", "sieve": sieve}).material.negatives
+    assert isinstance(made, Mined)
+    assert made.sieve.amount == amount
 
 
 SAMPLED: list[dict[str, Any]] = [

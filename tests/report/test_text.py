@@ -8,6 +8,7 @@ from example_run import example_run
 from rich.console import Console
 
 from embedfit.doctor import diagnose
+from embedfit.recipe import patch
 from embedfit.report import diagnosis_view, run_view
 from embedfit.run import Run
 
@@ -29,6 +30,17 @@ def test_an_empty_run_is_summed_up_honestly():
     text = printed(run_view(Run()), colour=False)
     assert "nothing can be said of its quality" in text
     assert "left out" not in text
+
+
+def test_what_negatives_cost_is_said_and_that_a_search_left_none():
+    run = example_run()
+    assert "Negatives" not in printed(run_view(run), colour=False)
+    costs = {"negatives.seconds": 2.25, "negatives.searches": 3, "negatives.megabytes": 0.4, "negatives.kept": 0.62}
+    mined = replace(run, recipe=patch(run.recipe, {"negatives.kind": "mined"}), facts={**run.facts, **costs})
+    text = printed(run_view(mined), colour=False)
+    assert "Negatives mined: 3 searches in 2.25 s, 0.4 MB, 0.62 of the documents looked at left" in text
+    none = replace(mined, facts={**mined.facts, "negatives.kept": 0.0})
+    assert "the last search left none: lower negatives.skip" in printed(run_view(none), colour=False)
 
 
 def test_a_diagnosis_is_printed_as_it_is():

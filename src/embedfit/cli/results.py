@@ -58,13 +58,20 @@ def comparison_table(contest: Contest) -> Table:
 def show_run(run: Run, *, with_places: bool = True) -> None:
     """What was trained, how good it is, and where things are."""
     from embedfit.report import words
+    from embedfit.report.brought import negatives_line
 
     show("", words.trained(run))
     metric = str(run.facts["metric"])
     if metric in run.evaluation:
         show("", metrics_table(run.evaluation, metric))
     show("", Text(words.verdict(run), style="bold"))
-    notes = (words.refusal_line(run), words.loss_line(run), words.ended(run), words.left_out_line(run))
+    notes = (
+        words.refusal_line(run),
+        words.loss_line(run),
+        words.ended(run),
+        negatives_line(run),
+        words.left_out_line(run),
+    )
     show(Text(" ".join(note for note in notes if note), style="dim"))
     if with_places:
         show("", places(run))

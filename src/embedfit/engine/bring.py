@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["embeddings_of", "guide_for", "met", "negatives_for"]
 
+import json
 from functools import partial
 
 import torch
@@ -11,15 +12,25 @@ from torch import Tensor
 
 from embedfit.data.batches import steps_per_epoch as steps_per_epoch_of
 from embedfit.data.examples import Examples
+from embedfit.engine.objective import OBJECTIVES
 from embedfit.errors import RecipeError
 from embedfit.negatives import Drawn, InBatch, Mined, Mixed, Negatives, Queue, Search, Sieve, carried, log_chances
-from embedfit.recipe import Duration, Recipe
+from embedfit.recipe import Duration, NegativesSection, Recipe
 from embedfit.scores import Guide, Known
 from embedfit.team import ALONE, Team
 from embedfit.towers import Tower, TwoTower, load
 from embedfit.types import Tokens
 
 QUEUED = 16  # batches in a queue of automatic size
+AMOUNTS = {"none": 0.95, "share": 0.95, "margin": 0.05}  # of a sieve, where the recipe leaves it open
+USES = {
+    "in_batch": (),
+    "random": ("each",),
+    "mixed": ("size",),
+    "queue": ("size",),
+    "mined": ("each", "refresh", "depth", "skip", "sieve", "amount"),
+}
+"""Settings of each way to bring negatives, besides those of every way."""
 AT_ONCE = 1024  # texts embedded at once
 
 
@@ -73,7 +84,11 @@ def negatives_for(
                 data.positive,
                 partial(doubtful, data, known),
                 search=Search(each=wanted.each, depth=wanted.depth, skip=wanted.skip, every=every),
-                sieve=Sieve(kind=wanted.sieve, amount=wanted.amount, teacher=teacher_of(wanted.teacher, data)),
+                sieve=Sieve(
+                    kind=wanted.sieve,
+                    amount=AMOUNTS[wanted.sieve] if wanted.amount == "auto" else wanted.amount,
+                    teacher=teacher_of(wanted.teacher, data),
+                ),
                 team=team,
             )
     brought = data.catalogue or data.target is not None
@@ -86,7 +101,8 @@ def check(recipe: Recipe, data: Examples) -> None:
     Raises:
         RecipeError: see above.
     """
-    wanted = recipe.negatives
+    wanted, documents = recipe.negatives, len(data.document_texts)
+    refuse_unused(wanted)
     asked = wanted.kind != "in_batch" or wanted.meet == "own" or wanted.teacher
     if data.catalogue and wanted.kind == "mixed" and wanted.meet == "batch" and not wanted.teacher:
         return  # prototypes of some classes, drawn for each batch
@@ -98,6 +114,42 @@ def check(recipe: Recipe, data: Examples) -> None:
         raise RecipeError(
             'negatives.meet = "own", and nothing is brought for each query',
             hint='set negatives.kind to "random" or "mined", or give rows negative columns',
+        )
+    alone = recipe.loss.kind in OBJECTIVES and OBJECTIVES[recipe.loss.kind].alone
+    if asked and alone and not any(stage.loss for stage in recipe.curriculum.stages):
+        raise RecipeError(
+            f"negatives are set, and the loss '{recipe.loss.kind}' looks at no other document than the positive",
+            hint='leave the section negatives at its defaults, or set loss.kind = "infonce"',
+        )
+    if wanted.kind == "mined" and wanted.skip >= documents - 1:
+        raise RecipeError(
+            f"negatives.skip passes over the {wanted.skip} nearest documents, and there are {documents}: none is left",
+            hint="set negatives.skip far below the number of documents; 0 passes over none",
+        )
+
+
+def refuse_unused(wanted: NegativesSection) -> None:
+    """Refuse a setting of another way to bring negatives.
+
+    Raises:
+        RecipeError: see above.
+    """
+    idle = {name: f"negatives.kind '{wanted.kind}'" for uses in USES.values() for name in uses}
+    for name in USES[wanted.kind]:
+        del idle[name]
+    if wanted.sieve == "none":
+        idle["amount"] = "negatives.sieve 'none'"
+    if not wanted.teacher:
+        idle["teacher_margin"] = "a run without negatives.teacher"
+    for name, where in idle.items():
+        value, usual = getattr(wanted, name), NegativesSection.model_fields[name].default
+        if value == usual:
+            continue
+        others = [kind for kind, uses in USES.items() if name in uses and kind != wanted.kind]
+        also = f', or set negatives.kind = "{others[0]}"' if others else ""
+        raise RecipeError(
+            f"negatives.{name} is {json.dumps(value)}, and {where} has no use for it",
+            hint=f"leave negatives.{name} at {json.dumps(usual)}{also}",
         )
 
 

@@ -5,13 +5,14 @@ writes the comments, `--set key=value` checks its keys, and a prescription of th
 """
 
 from embedfit.recipe.duration import Duration
-from embedfit.recipe.sections import Auto, LossSection, Recipe, StageSection
+from embedfit.recipe.sections import Auto, LossSection, NegativesSection, Recipe, StageSection
 from embedfit.recipe.table import build, describe, from_toml, keys, parse_change, patch, to_toml
 
 __all__ = [
     "Auto",
     "Duration",
     "LossSection",
+    "NegativesSection",
     "Recipe",
     "StageSection",
     "build",

@@ -155,7 +155,9 @@ class NegativesSection(Section):
     sieve: Literal["none", "margin", "share"] = Field(
         "share", description="mined: keep those below the positive's cosine by a margin, or below a share of it"
     )
-    amount: Annotated[float, Field(gt=0, le=2)] = Field(0.95, description="mined: that margin or share")
+    amount: Annotated[float, Field(gt=0, le=2)] | Auto = Field(
+        "auto", description="mined: that margin (auto: 0.05) or share (auto: 0.95)"
+    )
     teacher: str = Field(
         "", description="path or name of a pretrained encoder that is asked which documents may belong to a query"
     )

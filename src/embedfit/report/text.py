@@ -10,6 +10,7 @@ from rich.text import Text
 
 from embedfit.doctor import Diagnosis
 from embedfit.report import words
+from embedfit.report.brought import negatives_line
 from embedfit.report.figures import result_bars
 from embedfit.run import Run
 
@@ -35,7 +36,13 @@ def run_view(run: Run) -> RenderableType:
             table.add_row(Text(bar.label), Text(f"{bar.value:.3f}", style=style), Text(interval, style="dim"))
         parts.append(table)
     parts.append(Text(words.verdict(run), style="bold"))
-    rest = [words.refusal_line(run), words.loss_line(run), words.ended(run), words.left_out_line(run)]
+    rest = [
+        words.refusal_line(run),
+        words.loss_line(run),
+        words.ended(run),
+        negatives_line(run),
+        words.left_out_line(run),
+    ]
     parts += [Text(line, style="dim") for line in rest if line]
     return Group(*parts)
 

@@ -124,7 +124,7 @@ def data_card(run: Run) -> tuple[list[Fact], list[Fact]]:
 
 def settled(run: Run) -> list[Fact]:
     """What "auto" became, and how training went."""
-    return [*_facts(run.facts, "chosen."), *_facts(run.facts, "model."), *_facts(run.facts, "train.")]
+    return [fact for part in ("chosen.", "model.", "negatives.", "train.") for fact in _facts(run.facts, part)]
 
 
 def environment(run: Run) -> list[Fact]:
