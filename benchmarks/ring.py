@@ -120,12 +120,13 @@ def all_reduce(cluster: Cluster, size: int) -> Traffic:
     return reduce_scatter(cluster, parts) + all_gather(cluster, parts)
 
 
-def rotation(cluster: Cluster, blocks: Sequence[int]) -> Traffic:
-    """Every block visits every rank and comes home.
+def rotation(cluster: Cluster, blocks: Sequence[int], *, home: bool = True) -> Traffic:
+    """Every block visits every rank.
 
     Args:
         cluster: the ranks.
         blocks: bytes of the block of each rank.
+        home: it returns to where it began, too.
     """
     ranks = cluster.ranks
     at = list(range(ranks))  # the block that each rank has
@@ -136,8 +137,9 @@ def rotation(cluster: Cluster, blocks: Sequence[int]) -> Traffic:
         for rank, block in enumerate(at):
             seen[rank].add(block)
 
-    traffic = _played(cluster, [[blocks[(r - t) % ranks] for r in range(ranks)] for t in range(ranks)], move)
-    assert at == list(range(ranks)), "a block is not at home"
+    rounds = ranks if home else ranks - 1
+    traffic = _played(cluster, [[blocks[(r - t) % ranks] for r in range(ranks)] for t in range(rounds)], move)
+    assert not home or at == list(range(ranks)), "a block is not at home"
     assert all(len(s) == ranks for s in seen), "a rank missed a block"
     return traffic
 

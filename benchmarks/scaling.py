@@ -20,7 +20,8 @@ from benchmarks.ring import Cluster, Traffic, all_gather, all_reduce, even, redu
 
 RESULTS = Path(__file__).parent / "results"
 FLOAT = 4  # bytes; embeddings and their gradients travel in fp32
-TILE = 512  # rows of a tile of scores
+TILES = 2 * 256 * 512  # numbers of a tile of scores and of its gradient
+VECTORS = 50  # numbers held per pair of the whole batch: what rows and columns come to, in fp64, with derivatives
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,12 +90,12 @@ def _rows(cluster: Cluster, pairs: int, numbers: int) -> list[int]:
 
 
 def documents_gathered(cluster: Cluster, pairs: int, dimension: int) -> Traffic:
-    """Documents to all; peaks and sums of the columns; logits and log-sum-exps of the rows; gradients of documents."""
+    """Documents to all; peaks and sums of the columns; four fp64 numbers of each row; gradients of documents."""
     return (
         all_gather(cluster, _rows(cluster, pairs, dimension))
         + all_reduce(cluster, pairs * FLOAT)
         + all_reduce(cluster, pairs * FLOAT)
-        + all_gather(cluster, _rows(cluster, pairs, 2))
+        + all_gather(cluster, _rows(cluster, pairs, 8))
         + reduce_scatter(cluster, _rows(cluster, pairs, dimension))
     )
 
@@ -105,10 +106,12 @@ def both_gathered(cluster: Cluster, pairs: int, dimension: int) -> Traffic:
 
 
 def ring(cluster: Cluster, pairs: int, dimension: int) -> Traffic:
-    """Documents go round with peaks and sums of their columns, then with log-sum-exps, derivatives and gradients."""
-    return rotation(cluster, _rows(cluster, pairs, dimension + 2)) + rotation(
-        cluster, _rows(cluster, pairs, 2 * dimension + 2)
-    )
+    """Documents go round with what their columns come to, four fp64 numbers; to all go those, and as many of each row;
+    then documents go round with their gradients. Documents themselves need not come home: their owner has them."""
+    blocks = _rows(cluster, pairs, dimension)
+    first = rotation(cluster, blocks, home=False) + rotation(cluster, _rows(cluster, pairs, 8))
+    between = all_gather(cluster, _rows(cluster, pairs, 8)) + all_gather(cluster, _rows(cluster, pairs, 6))
+    return first + between + rotation(cluster, blocks, home=False) + rotation(cluster, blocks)
 
 
 def local_loss(cluster: Cluster, pairs: int, dimension: int) -> Traffic:
@@ -122,23 +125,23 @@ SCHEMES = (
     Scheme(
         name="embedfit",
         walk=both_gathered,
-        formula=lambda n, d, w: (w - 1) / w * n * (3 * d + 6) * FLOAT,
+        formula=lambda n, d, w: (w - 1) / w * n * (3 * d + 12) * FLOAT,
         products=4,
-        held=lambda n, d, w: FLOAT * (3 * n * d + 2 * n / w * d + 2 * min(TILE, n / w) * n),
+        held=lambda n, d, w: FLOAT * (3 * n * d + 2 * n / w * d + TILES + VECTORS * n),
     ),
     Scheme(
         name="the same, queries not gathered",
         walk=documents_gathered,
-        formula=lambda n, d, w: (w - 1) / w * n * (2 * d + 6) * FLOAT,
+        formula=lambda n, d, w: (w - 1) / w * n * (2 * d + 12) * FLOAT,
         products=4,
-        held=lambda n, d, w: FLOAT * (2 * n * d + 2 * n / w * d + 2 * min(TILE, n / w) * n),
+        held=lambda n, d, w: FLOAT * (2 * n * d + 2 * n / w * d + TILES + VECTORS * n),
     ),
     Scheme(
         name="ring",
         walk=ring,
-        formula=lambda n, d, w: n * (3 * d + 4) * FLOAT,
+        formula=lambda n, d, w: n * (d + 8 + (w - 1) / w * (2 * d + 14)) * FLOAT,
         products=4,
-        held=lambda n, d, w: FLOAT * (6 * n / w * d + 2 * min(TILE, n / w) * n / w),
+        held=lambda n, d, w: FLOAT * (6 * n / w * d + TILES + VECTORS * n),
     ),
     Scheme(
         name="open_clip, local_loss and gather_with_grad",

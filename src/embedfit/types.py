@@ -190,9 +190,12 @@ class Batch:
             memory=None if self.memory is None else self.memory.to(device),
         )
 
-    def reordered(self, queries: Int[Tensor, " q"], documents: Int[Tensor, " d"]) -> Batch:
-        """The same batch with its queries and documents in other orders; what belongs together stays so."""
-        place = torch.empty_like(documents)
+    def reordered(self, queries: Int[Tensor, " some_q"], documents: Int[Tensor, " some_d"]) -> Batch:
+        """The same batch, or a part of it, with queries and documents in other orders; what belongs together stays so.
+
+        A part has the positive of each of its queries.
+        """
+        place = documents.new_full((len(self.document),), -1)
         place[documents] = torch.arange(len(documents), device=documents.device)
         return Batch(
             query=self.query.select(queries),

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,13 @@ import torch.distributed as dist
 from little import plan, recipe, rows
 from torch import Tensor
 
-from embedfit.engine import contrast
+from embedfit.engine import contrast, tiling
 from embedfit.engine.fit import fit, prepare
+from embedfit.engine.pairing import Pairing
 from embedfit.engine.step import Objective, train_step
+from embedfit.losses import Loss
 from embedfit.optim import Optimiser
+from embedfit.scores.tiles import Tiles
 
 JOBS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "pairs": ("pairs", "static", {}),
@@ -59,7 +63,17 @@ def steps(job: str, micro: int, way: str) -> dict[str, Tensor]:
     objective.model.train()
     found: dict[str, Tensor] = {}
     losses = []
-    contrast.DENSE, contrast.BLOCK, contrast.STREAMED = (1 << 18 if way == "dense" else 0), 3, 3
+    contrast.DENSE = contrast.TILED = 1 << 18 if way == "dense" else 0
+    objective = replace(objective, ring=1 if way == "ring" else 1 << 20)
+    tiling.BLOCK, tiling.WIDTH, contrast.STREAMED = 3, 4, 3
+    at_hand: list[float] = [0.0]  # shares of a batch's documents
+    make = tiling.tiles_at_hand
+
+    def noted(query: Tensor, loss: Loss, pairing: Pairing, document: Tensor, first: int | None = None) -> Tiles:
+        at_hand.append(len(document) / sum(pairing.documents))
+        return make(query, loss, pairing, document, first)
+
+    tiling.tiles_at_hand = noted
     for number in range(4):
         step = train_step(objective, made.material.batch_of(number, plan(made)), number=number, seed=5)
         losses.append(step.loss)
@@ -69,6 +83,8 @@ def steps(job: str, micro: int, way: str) -> dict[str, Tensor]:
                 found[f"gradient/{name}"] = p.grad.to_dense().clone() if p.grad.is_sparse else p.grad.clone()
         optimiser.step(0.01)
         made.material.negatives.take(step.batch, step.document[: len(step.batch.document)])
+    tiling.tiles_at_hand = make
+    found["at hand"] = torch.tensor(max(at_hand))
     found |= {f"weight/{k}": v.clone() for k, v in objective.model.state_dict().items()}
     return found | {"loss": torch.tensor(losses, dtype=torch.float64)}
 

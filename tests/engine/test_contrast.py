@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from embedfit.engine import contrast as module
+from embedfit.engine import tiling
 from embedfit.engine.contrast import Way, contrast
 from embedfit.engine.coordinates import before_units
 from embedfit.engine.pairing import Pairing
@@ -21,8 +22,8 @@ from embedfit.types import Batch, Tokens
 
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BLOCK", 7)
-    monkeypatch.setattr(module, "WIDTH", 9)
+    monkeypatch.setattr(tiling, "BLOCK", 7)
+    monkeypatch.setattr(tiling, "WIDTH", 9)
     monkeypatch.setattr(module, "STREAMED", 5)
 
 
@@ -102,7 +103,7 @@ def test_every_way_gives_the_loss_and_gradient_of_the_formula(seed: int, q: int,
     query, document, pairs = case(seed, q, d)
     for name, loss in losses_of(temperature).items():
         losses, value, to_q, to_d = by_hand(query, document, loss, pairs)
-        ways: list[Way] = ["dense", "streamed"] if "cell" in name else ["dense", "streamed", "tiled"]
+        ways: list[Way] = ["dense", "streamed"] if "cell" in name else ["dense", "streamed", "tiled", "ring"]
         for way in ways:
             found = contrast(query, document, loss, pairs, way=way)
             # 1e-6 absolute at temperature .02: cosines in fp32 are known to 1e-7, logits to 5e-6
@@ -119,16 +120,17 @@ def test_the_size_of_a_tile_is_not_seen_in_what_comes_out(
     block: int, width: int, temperature: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # one tile alone, rows or columns in several, both; with logits that need no peak, one of all, and one each
-    monkeypatch.setattr(module, "BLOCK", block)
-    monkeypatch.setattr(module, "WIDTH", width)
+    monkeypatch.setattr(tiling, "BLOCK", block)
+    monkeypatch.setattr(tiling, "WIDTH", width)
     query, document, pairs = case(4, 40, 50, lead=0.3)
     for loss in (Symmetric(InfoNCE(temperature)), Symmetric(InfoNCE(temperature, label_smoothing=0.1))):
         losses, value, to_q, to_d = by_hand(query, document, loss, pairs)
-        found = contrast(query, document, loss, pairs, way="tiled")
-        assert found.value == pytest.approx(value, rel=1e-5)
-        assert near(found.losses, losses)
-        assert near(found.query, to_q, 2e-4)
-        assert near(found.document, to_d, 2e-4)
+        ways: tuple[Way, ...] = ("tiled", "ring")
+        for found in (contrast(query, document, loss, pairs, way=way) for way in ways):
+            assert found.value == pytest.approx(value, rel=1e-5)
+            assert near(found.losses, losses)
+            assert near(found.query, to_q, 2e-4)
+            assert near(found.document, to_d, 2e-4)
 
 
 def test_the_gradient_before_unit_length_is_that_of_automatic_differentiation() -> None:
@@ -206,7 +208,7 @@ class Learned(Softmax):
 
 
 @pytest.mark.parametrize("symmetric", [False, True])
-@pytest.mark.parametrize("way", ["dense", "streamed", "tiled"])
+@pytest.mark.parametrize("way", ["dense", "streamed", "tiled", "ring"])
 @pytest.mark.parametrize("parts", [1, 2])
 def test_a_learned_temperature_gets_its_gradient_added_to_what_it_had(symmetric: bool, way: Way, parts: int) -> None:
     query, document, pairs = case(9, 20, 25)
@@ -234,7 +236,7 @@ def test_a_loss_over_pairs_of_rows_is_not_torn_apart() -> None:
 
 
 @pytest.mark.parametrize("loss", [LogQ(0.1), LogQ(0.1, positive_too=True)], ids=["2025", "2019"])
-@pytest.mark.parametrize("way", ["dense", "streamed", "tiled"])
+@pytest.mark.parametrize("way", ["dense", "streamed", "tiled", "ring"])
 def test_what_sampling_brings_often_is_corrected_for_every_way(loss: Loss, way: Way) -> None:
     query, document, pairs = case(11, 20, 25)
     log_q = torch.linspace(-4, -0.01, 25)

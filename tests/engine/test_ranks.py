@@ -15,17 +15,24 @@ import torch
 from torch import Tensor
 
 SIZES = (1, 2, 3, 4)
-STEPS = {
-    f"{job}/{way}": ("steps", {"job": job, "micro": 5, "way": way})
-    for job in ranks.JOBS
-    for way in ("dense", "blocks")
-    if way == "dense" or job not in ("cosine", "cosent")
-} | {
-    # micro-batches as large as the batch: all processes but one have nothing to embed
-    f"idle {job}/{way}": ("steps", {"job": job, "micro": 64, "way": way})
-    for job in ("pairs", "classes")
-    for way in ("dense", "blocks")
-}
+STEPS = (
+    {
+        f"{job}/{way}": ("steps", {"job": job, "micro": 5, "way": way})
+        for job in ranks.JOBS
+        for way in ("dense", "blocks")
+        if way == "dense" or job not in ("cosine", "cosent")
+    }
+    | {
+        f"{job}/ring": ("steps", {"job": job, "micro": 5, "way": "ring"})
+        for job in ("pairs", "two towers, dropout", "same-label pairs", "label smoothing", "debiased", "logq")
+    }
+    | {
+        # micro-batches as large as the batch: all processes but one have nothing to embed
+        f"idle {job}/{way}": ("steps", {"job": job, "micro": 64, "way": way})
+        for job in ("pairs", "classes")
+        for way in ("dense", "blocks", "ring")
+    }
+)
 
 
 def together(size: int, out: Path, job: dict[str, Any]) -> list[dict[str, Tensor]]:
@@ -58,12 +65,28 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[int, list[dict[str, 
 def test_nothing_depends_on_the_number_of_processes(
     found: dict[int, list[dict[str, Tensor]]], size: int, job: str
 ) -> None:
-    alone = {name: value for name, value in found[1][0].items() if name.startswith(f"{job}|")}
+    alone = {k: v for k, v in found[1][0].items() if k.startswith(f"{job}|") and not k.endswith("|at hand")}
     assert {name.split("|")[1].split("/")[0] for name in alone} == {"loss", "gradient", "weight"}
     for process in found[size]:
         for name, value in alone.items():
             error = float((process[name].double() - value.double()).norm())
             assert error <= 1e-5 * float(value.double().norm()), (name, error)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", SIZES[1:])
+@pytest.mark.parametrize("job", [job for job in STEPS if job.endswith("/ring") and not job.startswith("idle")])
+def test_in_a_ring_no_process_has_all_documents_and_the_gradient_is_that_of_gathered_ones(
+    found: dict[int, list[dict[str, Tensor]]], size: int, job: str
+) -> None:
+    gathered = job.replace("/ring", "/blocks")
+    for process in found[size]:
+        assert process[f"{gathered}|at hand"] == 1
+        assert 0 < float(process[f"{job}|at hand"]) < 0.8
+        for key, value in process.items():
+            if key.startswith(f"{gathered}|") and not key.endswith("|at hand"):
+                other = process[key.replace(gathered, job)].double()
+                assert float((other - value.double()).norm()) <= 1e-5 * float(value.double().norm()), key
 
 
 @pytest.mark.slow

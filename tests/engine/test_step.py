@@ -12,7 +12,9 @@ import torch
 from little import plan, recipe, rows, setup
 from torch import Tensor
 
+from embedfit.engine import step as step_module
 from embedfit.engine.fit import Setup, prepare
+from embedfit.engine.pairing import Pairing
 from embedfit.engine.step import loss_of, train_step
 from embedfit.errors import NonFiniteLossError
 from embedfit.pairs import Pairs, normalise
@@ -166,3 +168,24 @@ def test_a_loss_that_is_not_finite_is_refused_before_the_gradient_and_names_its_
     assert set(caught.value.rows) == set(batch.rows.tolist())
     assert "optim.learning_rate" in str(caught.value.hint)
     assert all(p.grad is None for p in made.objective.model.parameters())
+
+
+def test_of_a_step_in_a_ring_some_queries_and_their_positives_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(step_module, "SEEN", 4)
+    made = setup("pairs", "static")
+    batch = made.material.batch_of(0, plan(made))
+    query, document = torch.randn(len(batch), 3), torch.randn(len(batch.document), 3)
+    counts = {"queries": [len(batch)], "documents": [len(batch.document)]}
+    whole = Pairing(positive=batch.positive, weight=batch.weight, **counts)
+    part, pairing, q, d = step_module.seen(batch, whole, query, document, known=None)
+    which = [batch.rows.tolist().index(row) for row in part.rows.tolist()]
+    assert 1 < len(part) == len(set(which)) <= 4
+    assert len(d) == len(set(batch.positive[which].tolist()))
+    assert torch.equal(q, query[which])
+    assert torch.equal(d[pairing.positive], document[batch.positive[which]])
+    assert (pairing.queries, pairing.documents) == ([len(q)], [len(d)])
+    assert [x.tolist() for x in part.document.ids.split(part.document.lengths.tolist())] == [
+        x.tolist()
+        for i, x in enumerate(batch.document.ids.split(batch.document.lengths.tolist()))
+        if i in batch.positive[which].tolist()
+    ]

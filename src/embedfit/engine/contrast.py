@@ -1,11 +1,12 @@
 """Loss and gradient of embeddings, for every loss, batch size and number of processes.
 
 Towers are not seen here: embeddings go in, the gradient by each of them comes out, exactly as automatic
-differentiation of the dense formula gives it. Three ways lead there:
+differentiation of the dense formula gives it. Four ways lead there:
 
 - dense: the whole matrix of scores; for small batches and for losses over the whole batch.
 - tiled: losses that see a row through its positive and what its negatives come to (`losses.Softmax`),
   `scores/tiled.py`.
+- ring: the same, with the documents of one process at a time at hand, `scores/ring.py`.
 - streamed: every other loss of rows, block by block; memory of a block instead of the matrix.
 
 Axes: q queries and d documents of all processes, e dimensions.
@@ -26,17 +27,15 @@ from torch import Tensor
 from embedfit.engine.coordinates import before_units, over, views_of
 from embedfit.engine.learned import gradient_added, gradients
 from embedfit.engine.pairing import Pairing
-from embedfit.losses import Loss, PairLoss, Softmax, Symmetric
-from embedfit.scores import Rivals, Scores, marked, units
+from embedfit.engine.tiling import Part, embedded, one_direction, owners, ring, tileable, tiled
+from embedfit.losses import Loss, PairLoss, Symmetric
+from embedfit.scores import Scores, marked, units
 from embedfit.scores.cells import Lookup
-from embedfit.scores.tiled import both_ways, one_way
-from embedfit.scores.tiles import Tiles
 
-Way = Literal["auto", "dense", "tiled", "streamed"]
+Way = Literal["auto", "dense", "tiled", "streamed", "ring"]
 
 TILED = 1 << 13  # cells up to which the whole matrix is quicker than its tiles
 DENSE = 1 << 18  # cells up to which it is quicker than blocks of its rows
-BLOCK, WIDTH = 256, 512  # rows and columns of a tile, which stays in the cache of a core with its gradient
 STREAMED = 256  # rows of a block under automatic differentiation, which keeps several copies
 
 
@@ -57,15 +56,6 @@ class Contrast:
     document: Float[Tensor, "own_d e"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Part:
-    """What one way yields for this process, whole: losses of its queries, gradients by its unit embeddings."""
-
-    losses: Tensor
-    query: Tensor
-    document: Tensor
-
-
 def contrast(
     query: Float[Tensor, "q e"],
     document: Float[Tensor, "d e"],
@@ -81,14 +71,15 @@ def contrast(
     Gradients of the loss's own parameters are accumulated in them, whole on every process.
 
     Args:
-        query: embeddings of the queries of all processes, not normalised.
-        document: embeddings of the documents of all processes, and after them those of steps before.
+        query: embeddings of the queries of all processes, not normalised; in a ring, of this process.
+        document: embeddings of the documents of all processes, and after them those of steps before; in a ring, of this
+            process.
         loss: of scores, or of the embeddings of each pair.
         pairing: what belongs together.
         parts: each embedding is so many of equal size end to end, each with a loss of its own; the mean counts.
         nested: so many of the first coordinates are an embedding too, with a loss of its own; the mean counts (Kusupati
             et al. 2022, "Matryoshka representation learning", https://arxiv.org/abs/2205.13147, eq. 1).
-        way: dense, tiled or streamed; by default what the loss and the size ask for.
+        way: dense, tiled or streamed; by default what the loss and the size ask for. A ring is never chosen here.
 
     Raises:
         ValueError: a way that this loss cannot go.
@@ -97,6 +88,7 @@ def contrast(
         return _in_pairs(query, document, loss, pairing)
     chosen = _way_for(loss, pairing, len(query) * len(document)) if way == "auto" else way
     mine, others = pairing.own_queries, pairing.own_documents
+    here = (slice(None), slice(None)) if chosen == "ring" else (mine, others)
     views = views_of(query.shape[1], parts, nested)
     losses, by_query, by_document = [], [], []
     with torch.autocast(query.device.type, enabled=False):
@@ -105,8 +97,8 @@ def contrast(
             with gradient_added(loss, len(views)):
                 part = _WAYS[chosen](units(q), units(d), loss, pairing)
             losses.append(part.losses.double())
-            by_query.append(before_units(q[mine], part.query))
-            by_document.append(before_units(d[others], part.document))
+            by_query.append(before_units(q[here[0]], part.query))
+            by_document.append(before_units(d[here[1]], part.document))
     each = torch.stack(losses).mean(0)
     return Contrast(
         losses=each.float(),
@@ -134,21 +126,13 @@ def _in_pairs(query: Tensor, document: Tensor, loss: PairLoss, pairing: Pairing)
 
 
 def _way_for(loss: Loss, pairing: Pairing, cells: int) -> Way:
-    # sampling is corrected for documents alone, and both directions share their tiles; tiles meet all documents
-    inner = _one_direction(loss)
-    in_tiles = isinstance(inner, Softmax) and pairing.own is None
-    if in_tiles and isinstance(loss, Symmetric):
-        in_tiles = not (inner.corrects and pairing.log_q is not None)
+    in_tiles = tileable(loss, pairing)
     if pairing.target is not None or cells <= (TILED if in_tiles else DENSE):
         return "dense"
     return "tiled" if in_tiles else "streamed"
 
 
-def _one_direction(loss: Loss) -> Loss:
-    return loss.loss if isinstance(loss, Symmetric) else loss
-
-
-def _dense(query: Tensor, document: Tensor, loss: Loss, pairing: Pairing) -> _Part:
+def _dense(query: Tensor, document: Tensor, loss: Loss, pairing: Pairing) -> Part:
     """Automatic differentiation of the whole; every process does all of it."""
     q, d = query.requires_grad_(), document.requires_grad_()
     with torch.enable_grad():
@@ -163,57 +147,16 @@ def _dense(query: Tensor, document: Tensor, loss: Loss, pairing: Pairing) -> _Pa
             (losses * pairing.share).sum().backward()
     mine, others = pairing.own_queries, pairing.own_documents
     by_query, by_document = (torch.zeros_like(x) if x.grad is None else x.grad for x in (q, d))
-    return _Part(losses.detach()[mine], by_query[mine], by_document[others])
+    return Part(losses.detach()[mine], by_query[mine], by_document[others])
 
 
-def _tiled(query: Tensor, document: Tensor, loss: Loss, pairing: Pairing) -> _Part:
-    """Tiles, for losses that are functions of what negatives come to; each process has the rows of its own queries."""
-    inner, positive, team = _one_direction(loss), pairing.positive, pairing.team
-    if not isinstance(inner, Softmax) or pairing.target is not None:
-        raise ValueError(f"{type(inner).__name__} sees more of a row than what its negatives come to; stream it")
-    scale = inner.scale
-    share = pairing.share.double()
-    tiles = Tiles(
-        query=query[pairing.own_queries],
-        document=document,
-        positive=positive,
-        scale=float(scale.detach()),
-        rows=pairing.own_queries,
-        doubtful=pairing.doubtful,
-        log_q=pairing.log_q if inner.corrects else None,
-        means=inner.means,
-        block=BLOCK,
-        width=WIDTH,
-    )
-    if isinstance(loss, Symmetric):
-        owners = _owners(pairing, len(document)).double()
-
-        def both(at: Tensor, rows: Rivals, columns: Rivals) -> Tensor:
-            each = inner.of(at, columns.at(positive))  # of a document's several queries each faces its negatives alone
-            back = torch.zeros_like(columns.mean).index_add(0, positive, each) / owners.square()
-            return (inner.of(at, rows) + back[positive]) / 2
-
-        found = both_ways(tiles, both, share, team, pairing.queries)
-        if team.size > 1:  # every process has worked out all of `both`, and the sum below counts all
-            for gradient in gradients(loss):
-                gradient /= team.size
-    else:
-        found = one_way(tiles, inner.of, share)
-    if scale.requires_grad:
-        scale.backward(found.scale.to(scale))
-    if team.size > 1:
-        for gradient in gradients(loss):
-            team.sum(gradient)
-    return _Part(found.losses, found.query, team.scatter_sum(_embedded(found.document, pairing), pairing.documents))
-
-
-def _streamed(query: Tensor, document: Tensor, loss: Loss, pairing: Pairing) -> _Part:
+def _streamed(query: Tensor, document: Tensor, loss: Loss, pairing: Pairing) -> Part:
     """Blocks of rows under automatic differentiation, for every loss in which a row stands alone."""
     team, share, mine = pairing.team, pairing.share, pairing.own_queries
     if pairing.target is not None:
         raise ValueError("graded pairs have no matrix of scores to stream")
     symmetric = isinstance(loss, Symmetric)
-    inner = _one_direction(loss)
+    inner = one_direction(loss)
     q, d = query.requires_grad_(), document.requires_grad_()
     q.grad, d.grad = torch.zeros_like(q), torch.zeros_like(d)
     losses = query.new_zeros(len(query), dtype=torch.float64)
@@ -228,34 +171,24 @@ def _streamed(query: Tensor, document: Tensor, loss: Loss, pairing: Pairing) -> 
             scores = marked(q[rows] @ d.T, pairing.positive[rows], pairing.doubtful, rows.start)
             losses[rows] = add(inner(pairing.met(scores, rows)), share[rows] / (2 if symmetric else 1))
     if symmetric:
-        back, owners = _documents(pairing, len(document)), _owners(pairing, len(document))
-        weight = torch.zeros(len(document), device=q.device).index_add(0, pairing.positive, share) / owners
+        back, many = _documents(pairing, len(document)), owners(pairing, len(document))
+        weight = torch.zeros(len(document), device=q.device).index_add(0, pairing.positive, share) / many
         returned = query.new_zeros(len(document), dtype=torch.float64)
         for columns in _blocks(pairing.own_documents):
             with torch.enable_grad():
                 scores = back(d[columns] @ q.T, columns)
                 returned[columns] = add(inner(scores).where(scores.positive.any(-1), 0.0), weight[columns] / 2)
-        returned = team.sum(returned) / owners
+        returned = team.sum(returned) / many
         losses = (losses + returned[pairing.positive]) / 2
     for gradient in gradients(loss):
         team.sum(gradient)
-    by_document = team.scatter_sum(_embedded(d.grad, pairing), pairing.documents)
-    return _Part(losses[mine], team.scatter_sum(q.grad, pairing.queries), by_document)
-
-
-def _embedded(document: Tensor, pairing: Pairing) -> Tensor:
-    """Rows of the documents of this step; those of steps before come after them and get no gradient."""
-    return document[: sum(pairing.documents)]
+    by_document = team.scatter_sum(embedded(d.grad, pairing), pairing.documents)
+    return Part(losses[mine], team.scatter_sum(q.grad, pairing.queries), by_document)
 
 
 def _blocks(whole: slice) -> Iterator[slice]:
     for start in range(whole.start, whole.stop, STREAMED):
         yield slice(start, min(start + STREAMED, whole.stop))
-
-
-def _owners(pairing: Pairing, documents: int) -> Tensor:
-    """How many queries have each document as their positive; 1 where none has."""
-    return torch.bincount(pairing.positive, minlength=documents).clamp(min=1)
 
 
 def _documents(pairing: Pairing, documents: int) -> Callable[[Tensor, slice], Scores]:
@@ -277,8 +210,9 @@ def _documents(pairing: Pairing, documents: int) -> Callable[[Tensor, slice], Sc
     return back
 
 
-_WAYS: dict[Way, Callable[[Tensor, Tensor, Loss, Pairing], _Part]] = {
+_WAYS: dict[Way, Callable[[Tensor, Tensor, Loss, Pairing], Part]] = {
     "dense": _dense,
-    "tiled": _tiled,
+    "tiled": tiled,
     "streamed": _streamed,
+    "ring": ring,
 }

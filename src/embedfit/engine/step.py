@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["Objective", "Step", "loss_of", "train_step"]
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -18,12 +19,16 @@ from embedfit.engine.exchange import sum_gradients
 from embedfit.engine.pairing import Pairing
 from embedfit.engine.penalty import Penalties, penalised, shrink
 from embedfit.engine.sharding import is_sharded
+from embedfit.engine.tiling import tileable
 from embedfit.errors import NonFiniteLossError
 from embedfit.losses import BYOL, Loss, PairLoss
 from embedfit.scores import Doubtful, Guide, Known
 from embedfit.team import ALONE, Team
 from embedfit.towers import Tower, TwoTower
 from embedfit.types import Batch, Memory
+
+RING = 1 << 20  # of 768 numbers each they take 3 GB on every process, their gradients as much again
+SEEN = 4_096  # queries of a step in a ring that probes are shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +45,7 @@ class Objective:
         nested: prefixes of the embeddings that have a loss of their own, besides the whole; the mean counts.
         precision: arithmetic of the towers; scores and loss are fp32 whatever it is.
         memory: bytes that activations may take; what does not fit is worked out twice.
+        ring: documents of a step from which on several processes do not gather them; embeddings go round instead.
         team: the processes that share each batch.
     """
 
@@ -51,12 +57,16 @@ class Objective:
     nested: tuple[int, ...] = ()
     precision: torch.dtype = torch.float32
     memory: float = math.inf
+    ring: int = RING
     team: Team = ALONE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """What a probe may see of one training step; all tensors are detached, and all but the losses cover all processes.
+
+    Where no process has all embeddings (`Objective.ring`), batch, pairing and embeddings are those of some queries and
+    their positives.
 
     Attributes:
         number: counted from 0.
@@ -94,6 +104,8 @@ def train_step(objective: Objective, batch: Batch, *, number: int, seed: int = 0
     batch, queries, documents, pairing = _divided(objective, batch, (seed, number))
     query, document, found = _forward(objective, queries, documents, pairing, batch.memory)
     _check_finite(found, objective, pairing, batch, query, number)
+    if in_ring(objective, pairing, batch.memory):
+        batch, pairing, query, document = seen(batch, pairing, query, document, known=_known(objective, batch))
     found = penalised(found, query, document, pairing, objective.penalties)
     queries.backward(found.query)
     documents.backward(found.document)
@@ -131,12 +143,64 @@ def _forward(
     objective: Objective, queries: Side, documents: Side, pairing: Pairing, memory: Memory | None
 ) -> tuple[Tensor, Tensor, Contrast]:
     """Embeddings of all processes, and their loss with its gradient by those of this process."""
-    query = objective.team.gather(queries.forward(), pairing.queries)
-    document = objective.team.gather(documents.forward(), pairing.documents)
+    parts, nested, loss = objective.model.query.parts, objective.nested, objective.loss
+    query, document = queries.forward(), documents.forward()
+    if in_ring(objective, pairing, memory):
+        return query, document, contrast(query, document, loss, pairing, parts=parts, nested=nested, way="ring")
+    query, document = objective.team.gather(query, pairing.queries), objective.team.gather(document, pairing.documents)
     if memory is not None:
         document = torch.cat([document, memory.vectors.to(document)])
-    parts, nested = objective.model.query.parts, objective.nested
-    return query, document, contrast(query, document, objective.loss, pairing, parts=parts, nested=nested)
+    return query, document, contrast(query, document, loss, pairing, parts=parts, nested=nested)
+
+
+def in_ring(objective: Objective, pairing: Pairing, memory: Memory | None) -> bool:
+    """Whether the documents of a step are too many to be gathered, and the objective does not need them together."""
+    if pairing.team.size == 1 or sum(pairing.documents) < objective.ring:
+        return False
+    apart = memory is None and not objective.penalties.embeddings
+    return apart and isinstance(objective.loss, Loss) and tileable(objective.loss, pairing)
+
+
+def seen(
+    batch: Batch, pairing: Pairing, query: Tensor, document: Tensor, *, known: Known | None
+) -> tuple[Batch, Pairing, Tensor, Tensor]:
+    """Some queries of all processes and their positives, evenly from the batch: what is shown of a step in a ring.
+
+    Args:
+        batch: whole.
+        pairing: of it.
+        query: embeddings of this process's queries.
+        document: embeddings of this process's documents.
+        known: pairs known to belong together beyond the batch.
+    """
+    queries = torch.arange(0, len(batch), -(-len(batch) // SEEN), device=query.device)
+    documents = batch.positive[queries].unique()
+    shown = [
+        _shown(pairing.team, rows, which, counts, own)
+        for rows, which, counts, own in (
+            (query, queries, pairing.queries, pairing.own_queries),
+            (document, documents, pairing.documents, pairing.own_documents),
+        )
+    ]
+    part = batch.reordered(queries, documents)
+    some = Pairing(
+        positive=part.positive,
+        weight=part.weight,
+        doubtful=Doubtful.of(part, known),
+        log_q=part.log_q,
+        queries=shown[0][1],
+        documents=shown[1][1],
+        team=pairing.team,
+    )
+    return part, some, shown[0][0], shown[1][0]
+
+
+def _shown(team: Team, rows: Tensor, which: Tensor, counts: Sequence[int], own: slice) -> tuple[Tensor, list[int]]:
+    """Embeddings of rows by their (ascending) numbers, and how many of them each process has."""
+    ends = torch.tensor(counts, device=which.device).cumsum(0)
+    number = torch.bincount(torch.searchsorted(ends, which, right=True), minlength=len(counts)).tolist()
+    mine = which[(which >= own.start) & (which < own.stop)] - own.start
+    return team.gather(rows[mine], number), number
 
 
 def _of_documents(objective: Objective) -> Tower:

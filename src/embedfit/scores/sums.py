@@ -5,7 +5,7 @@ Axes: n rows or columns.
 
 from __future__ import annotations
 
-__all__ = ["NARROW", "Found", "Sums", "leaf", "rivals_of", "take"]
+__all__ = ["NARROW", "Found", "Sums", "bound", "leaf", "rivals_of", "take"]
 
 import math
 from dataclasses import dataclass
@@ -96,7 +96,7 @@ class Found:
             by_row=like.new_full((rows, 2), unknown, dtype=torch.float64),
             by_column=like.new_full((columns, 2), unknown, dtype=torch.float64),
             means=tiles.means,
-            bound=_bound(tiles),
+            bound=bound(tiles),
         )
 
     def of_rows(self) -> Tensor:
@@ -128,7 +128,7 @@ def take(tiles: Tiles) -> Found:
     return found
 
 
-def _bound(tiles: Tiles) -> float:
+def bound(tiles: Tiles) -> float:
     """No logit lies further from 0."""
     if not len(tiles.query) or not len(tiles.document):
         return 0.0

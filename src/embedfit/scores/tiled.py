@@ -19,16 +19,16 @@ Axes: q queries, d documents, e dimensions, b rows of a block.
 
 from __future__ import annotations
 
-__all__ = ["both_ways", "one_way"]
+__all__ = ["BothWays", "Pull", "both_ways", "by", "derivatives", "one_way", "spread"]
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from embedfit.scores.sums import NARROW, Found, leaf, rivals_of, take
+from embedfit.scores.sums import NARROW, Found, bound, leaf, rivals_of, take
 from embedfit.scores.tiles import NONE, Gradient, Products, Rivals, Tile, Tiles
 from embedfit.team import ALONE, Team
 
@@ -38,11 +38,12 @@ OneWay = Callable[[Tensor, Rivals], Tensor]
 BothWays = Callable[[Tensor, Rivals, Rivals], Tensor]
 
 
-def _derivatives(losses: Tensor, weight: Tensor) -> None:
+def derivatives(losses: Tensor, weight: Tensor) -> None:
+    """Differentiate the weighted sum by the leaves that the losses are functions of."""
     (losses * weight).sum().backward()
 
 
-def _by(leaf: Tensor) -> Tensor:
+def by(leaf: Tensor) -> Tensor:
     """Derivative by a leaf, fp32; a loss may not look at all of them."""
     return torch.zeros_like(leaf, dtype=torch.float32) if leaf.grad is None else leaf.grad.float()
 
@@ -77,14 +78,14 @@ def one_way(tiles: Tiles, function: OneWay, weight: Float[Tensor, " q"]) -> Grad
         rivals = rivals_of((top + total.log()).clamp(min=NONE), tile.by_row, log_q)
         with torch.enable_grad():
             losses = function(at, rivals)
-            _derivatives(losses, weight[where])
+            derivatives(losses, weight[where])
         # exp(S - L) = exp(S - top) / total; no negatives: the derivative by their log-sum-exp is 0
-        logits.mul_((_by(rivals.logsumexp) / total.clamp(min=1e-30))[:, None])
+        logits.mul_((by(rivals.logsumexp) / total.clamp(min=1e-30))[:, None])
         each = _by_each(rivals)
         if each is not None:
             logits.add_(each[:, None])
             logits[tile.gone] = 0.0
-        logits[tile.own] = _by(at)[tile.own[0]]
+        logits[tile.own] = by(at)[tile.own[0]]
         products.add(tile, logits)
         kept.append(losses.detach())
     return products.done(torch.cat(kept) if kept else weight.new_zeros(0))  # a process may have no query
@@ -115,34 +116,70 @@ def both_ways(
     at, rows = leaf(everything[:, 0]), rivals_of(everything[:, 1], everything[:, 2:])
     with torch.enable_grad():
         losses = function(at, rows, columns)
-        _derivatives(losses, weight)
+        derivatives(losses, weight)
     products = Products.of(tiles)
-    on_own = _by(at)[mine]
-    in_row, in_column = _by_each(rows), _by_each(columns)
-    for tile, gradient in _gradients(tiles, rows.logsumexp.float()[mine], _by(rows.logsumexp)[mine], columns, found):
-        if in_row is not None:
-            gradient.add_(in_row[mine][tile.rows][:, None])
-        if in_column is not None:
-            gradient.add_(in_column[tile.columns])
-        if in_row is not None or in_column is not None:
-            gradient[tile.gone] = 0.0
-        gradient[tile.own] = on_own[tile.rows][tile.own[0]]
-        products.add(tile, gradient)
+    spread(products, Pull.of(rows, mine), Pull.of(columns), by(at)[mine], found)
     return products.done(losses.detach()[mine])
 
 
-def _gradients(
-    tiles: Tiles, rivals: Tensor, by_row: Tensor, columns: Rivals, found: Found
-) -> Iterator[tuple[Tile, Tensor]]:
-    """Second pass: the gradient of each tile's logits through the log-sum-exps, off the positives."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Pull:
+    """Log-sum-exps of rows or columns, and the derivatives of the loss by what their negatives come to.
+
+    Attributes:
+        logsumexp: fp32.
+        by: derivative by it.
+        each: derivative by the logit of each negative through their mean; None where it is 0 everywhere.
+    """
+
+    logsumexp: Float[Tensor, " n"]
+    by: Float[Tensor, " n"]
+    each: Float[Tensor, " n"] | None
+
+    @staticmethod
+    def of(rivals: Rivals, part: slice = slice(None)) -> Pull:
+        """After the loss has been differentiated."""
+        each = _by_each(rivals)
+        each = None if each is None else each[part]
+        return Pull(rivals.logsumexp.detach().float()[part], by(rivals.logsumexp)[part], each)
+
+    def part(self, which: slice) -> Pull:
+        """Some of them."""
+        return Pull(self.logsumexp[which], self.by[which], None if self.each is None else self.each[which])
+
+
+def spread(products: Products, rows: Pull, columns: Pull, on_own: Tensor, found: Found | None = None) -> None:
+    """Second pass: take the gradient of all tiles' logits into the products.
+
+    Args:
+        products: of the tiles.
+        rows: of this process.
+        columns: at hand.
+        on_own: derivative by the logit of each row's own positive.
+        found: in the first pass over the same tiles, if it is still there.
+    """
+    for tile, gradient in _gradients(products.tiles, rows, columns, found):
+        if rows.each is not None:
+            gradient.add_(rows.each[tile.rows][:, None])
+        if columns.each is not None:
+            gradient.add_(columns.each[tile.columns])
+        if rows.each is not None or columns.each is not None:
+            gradient[tile.gone] = 0.0
+        gradient[tile.own] = on_own[tile.rows][tile.own[0]]
+        products.add(tile, gradient)
+
+
+def _gradients(tiles: Tiles, rows: Pull, columns: Pull, found: Found | None) -> Iterator[tuple[Tile, Tensor]]:
+    """The gradient of each tile's logits through the log-sum-exps, off the positives."""
     # exp(S - C_j) = exp(S - L_i) exp(L_i - m) exp(m - C_j): one exponential per cell and a product of two vectors,
     # where L and C lie near enough together; rows or columns without negatives have no part in it
     again = replace(tiles, means=False)
-    back, by_column = columns.logsumexp.float(), _by(columns.logsumexp)
-    if found.bound <= NARROW:
-        left, right = (_alone(by, logsumexp) for by, logsumexp in ((by_row, rivals), (by_column, back)))
-        for tile in again if found.kept is None else [found.kept]:
-            weights = tile.logits.exp_() if found.kept is None else tile.logits
+    kept = None if found is None else found.kept
+    rivals, by_row, back, by_column = rows.logsumexp, rows.by, columns.logsumexp, columns.by
+    if (bound(tiles) if found is None else found.bound) <= NARROW:
+        left, right = _alone(by_row, rivals), _alone(by_column, back)
+        for tile in again if kept is None else [kept]:
+            weights = tile.logits.exp_() if kept is None else tile.logits
             yield tile, weights.mul_(left[tile.rows][:, None] + right[tile.columns])
         return
     some = back[back > NONE / 2]

@@ -93,6 +93,23 @@ class Team:
         _call("reduce_scatter_single", "reduce_scatter_tensor")(out, padded, op=dist.ReduceOp.SUM)
         return out[: counts[self.rank]]
 
+    def pass_on(self, rows: Shaped[Tensor, "m *rest"], counts: Sequence[int], owner: int) -> Tensor:
+        """Rows to the next process of the ring; returns what the one before passes on, a block of another owner.
+
+        Args:
+            rows: that this process holds now.
+            counts: rows that each process owns.
+            owner: of the rows that come in.
+        """
+        if self.size == 1:
+            return rows
+        out = rows.new_empty((counts[owner], *rows.shape[1:]))
+        asked = [dist.P2POp(dist.isend, rows.contiguous(), (self.rank + 1) % self.size)] if rows.numel() else []
+        asked += [dist.P2POp(dist.irecv, out, (self.rank - 1) % self.size)] if out.numel() else []
+        for work in dist.batch_isend_irecv(asked) if asked else ():
+            work.wait()
+        return out
+
     def copy(self, values: Tensor) -> Tensor:
         """What the first process holds, in place."""
         if self.size > 1:
