@@ -169,7 +169,9 @@ def judged(found: Mapping[str, Sequence[Outcome]]) -> str:
     both, either = min(short, long) > most, max(short, long) > most
     when = "reproduced" if both else "refined" if either else "refuted"
     guarded = [o for o in found[GUARDED] if o.facts.get("train.returns")]
-    grown = "reproduced" if both and not staged + stayed else "refined" if staged < min(short, long) else "refuted"
+    grown = "open" if not either else "reproduced" if both and not staged + stayed else "refuted"
+    if either and grown == "refuted" and max(staged, stayed) < max(short, long) / 2:
+        grown = "refined"
     return verdicts(
         {
             "S3.13 the plain hinge collapses at the large batch": (when, said),

@@ -135,7 +135,7 @@ def overlap(pairs: Pairs) -> np.ndarray:
 
 def main() -> None:
     """All three."""
-    study = Study("interaction", __doc__, seeds=2)
+    study = Study("interaction", __doc__, seeds=3)
     steps = 2 if study.quick else 360
     found = {
         way: [

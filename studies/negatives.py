@@ -8,6 +8,7 @@ the catalogue. The tower is a bag of sub-words with a hidden layer, as the DSSM 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -112,8 +113,8 @@ def settings_for(way: str, asked: str, length: str) -> dict[str, Any]:
 
 
 def fall(outcome: Outcome) -> float:
-    """Share of the level of chance by which the loss has fallen."""
-    return 1 - (outcome.loss or 0.0) / float(outcome.facts["loss.chance"])
+    """Share of the level of chance by which the loss has fallen; NaN where it was no number."""
+    return math.nan if outcome.loss is None else 1 - outcome.loss / float(outcome.facts["loss.chance"])
 
 
 def drawn(found: Mapping[Cell, Sequence[Outcome]]) -> str:

@@ -85,7 +85,8 @@ def main() -> None:
             told = study.cell(partial(found_by_tune, data, seed, trials), data=data, seed=seed, tune=trials, on=BASE)
             best = max(grid, key=lambda cell: grid[cell][1])
             top = max(grid[best][1], told["metric"])
-            rank = float(spearmanr(*zip(*grid.values(), strict=True)).statistic)
+            trained = [pair for pair in grid.values() if all(pair)]  # the others have no rank
+            rank = float(spearmanr(*zip(*trained, strict=True)).statistic)
             ranks.append(rank)
             within[data, seed], blind[data, seed] = (1 - told[name] / top for name in ("metric", "first"))
             lines.append(
