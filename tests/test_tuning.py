@@ -59,7 +59,7 @@ def test_the_best_of_the_part_is_trained_on_all_rows_and_written_as_a_recipe(tmp
     assert found.best.full == pytest.approx(found.best.small + 0.01)
     assert found.rank_correlation == pytest.approx(1.0)
     assert sum(t.full is not None for t in found.trials) == 4
-    assert next(t for t in found.trials if t.number == 0).full is not None
+    assert next(t for t in found.trials if t.default).full is not None
     recipe = from_toml(tmp_path / "best.toml")
     assert recipe.optim.learning_rate == found.best.settings["optim.learning_rate"]
     assert recipe.model.kind == "static"
@@ -92,6 +92,24 @@ def test_a_search_goes_on_where_it_stopped_and_not_with_other_rows(tmp_path: Pat
     assert json.loads((tmp_path / "tune.json").read_text())["metric"] == "recall@10"
     with pytest.raises(RunError, match="a search on other rows or settings"):
         tuning.tune(Rows(train=table(50), dev=ROWS.dev), SMALL, tmp_path, trials=6)
+
+
+def test_a_search_that_was_killed_in_its_first_trial_tries_the_default_again_and_counts_it_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> float:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(tuning, "measured", killed)
+        with pytest.raises(KeyboardInterrupt):
+            tuning.tune(ROWS, SMALL, tmp_path, trials=3, carried=1)
+    found = tuning.tune(ROWS, SMALL, tmp_path, trials=3, carried=3)
+    assert len(found.trials) == 3
+    default = next(t for t in found.trials if t.default)
+    assert (default.number, default.choices["rate"], default.choices["schedule"]) == (1, 1.0, "cosine")
+    assert len([one for one in seen if one[0] < 60]) == 3
+    assert sum(t.default for t in tuning.tune(ROWS, SMALL, tmp_path, trials=4, carried=3).trials) == 1
 
 
 def test_nothing_held_out_is_nothing_to_compare_by(tmp_path: Path) -> None:

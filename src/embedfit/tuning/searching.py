@@ -27,7 +27,7 @@ from embedfit.recipe import Recipe, patch, to_toml
 from embedfit.team import ALONE
 from embedfit.towers import TwoTower
 from embedfit.tuning.space import Around, around, choose, settings_of
-from embedfit.tuning.study import done, importance, study_of, whole
+from embedfit.tuning.study import done, importance, is_default, study_of, whole
 
 if TYPE_CHECKING:
     import optuna
@@ -40,7 +40,8 @@ class Trial:
     """One recipe that was tried.
 
     Attributes:
-        number: in the order of the search; 0 is the default.
+        number: in the order of the search; those that were interrupted are left out.
+        default: whether it is the default.
         choices: what was chosen, by name.
         settings: the same as settings of the recipe.
         small: best held-out metric on the part; None where it could not be trained.
@@ -50,6 +51,7 @@ class Trial:
     """
 
     number: int
+    default: bool
     choices: Mapping[str, Any]
     settings: Settings
     small: float | None
@@ -138,7 +140,7 @@ def _try(
 
     def report(look: int, value: float) -> None:
         trial.report(value, look)
-        if trial.should_prune():
+        if trial.should_prune() and not is_default(trial):  # the others are compared with it
             raise optuna.TrialPruned
 
     state, value, said = optuna.trial.TrialState.COMPLETE, None, "whole"
@@ -148,8 +150,8 @@ def _try(
         state, said = optuna.trial.TrialState.PRUNED, "cut short"
     except EmbedfitError as error:  # some choices do not go together, some rates are too high: the search goes on
         state, said = optuna.trial.TrialState.FAIL, error.message
-    trial.set_user_attr("said", said)
     trial.set_user_attr("seconds", round(time.perf_counter() - began, 2))
+    trial.set_user_attr("said", said)
     study.tell(trial, value, state=state)
     words = ", ".join(
         f"{v:.2g}x rate" if k == "rate" else f"{v:g}x batch" if k == "batch" else str(v) for k, v in choices.items()
@@ -214,7 +216,7 @@ def _carried(study: optuna.Study, count: int) -> list[int]:
     rest = [t.number for t in ran if t.number not in best]
     left = count - len(best)
     spread = [rest[round(i * (len(rest) - 1) / max(1, left - 1))] for i in range(left)] if rest else []
-    default = [0] if 0 in rest else []
+    default = [t.number for t in ran if is_default(t) and t.number in rest]
     return list(dict.fromkeys([*best, *default, *spread]))[:count]
 
 
@@ -225,12 +227,13 @@ def _summary(
     made = [
         Trial(
             number=t.number,
+            default=is_default(t),
             choices=t.params,
-            settings=settings_of(t.params, base) if t.params else {},
+            settings=settings_of(t.params, base),
             small=small_values.get(t.number),
-            state=t.user_attrs.get("said", "interrupted"),
+            state=t.user_attrs["said"],
             full=values.get(t.number),
-            seconds=t.user_attrs.get("seconds", 0.0),
+            seconds=t.user_attrs["seconds"],
         )
         for t in done(study)
     ]

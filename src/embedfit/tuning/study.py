@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["done", "importance", "study_of", "whole"]
+__all__ = ["done", "importance", "is_default", "study_of", "whole"]
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,17 +51,24 @@ def study_of(rows: Rows, recipe: Recipe, folder: Path, share: float) -> optuna.S
         study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
     # a sampler that begins again draws the same numbers again
     study.sampler = optuna.samplers.TPESampler(seed=recipe.optim.seed + len(study.trials), n_startup_trials=2 * STARTUP)
-    if not study.trials:
-        default = next(iter(OBJECTIVES[kind_of(rows)]))
+    waiting = study.get_trials(states=(optuna.trial.TrialState.WAITING,))
+    if not any(is_default(t) for t in [*waiting, *done(study)]):
+        first = next(iter(OBJECTIVES[kind_of(rows)]))
         study.enqueue_trial(
-            {"objective": default, "schedule": "cosine", "batch": 1.0, "rate": 1.0, "negatives": "in_batch"}
+            {"objective": first, "schedule": "cosine", "batch": 1.0, "rate": 1.0, "negatives": "in_batch"},
+            user_attrs={"default": True},
         )
     return study
 
 
+def is_default(trial: optuna.trial.FrozenTrial | optuna.Trial) -> bool:
+    """Whether a trial is the default, which need not be the first: that may have been interrupted."""
+    return "default" in trial.user_attrs
+
+
 def done(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
-    """Trials that have ended, however."""
-    return [t for t in study.trials if t.state.is_finished()]
+    """Trials that have ended, however; one that was interrupted has said nothing, and is none."""
+    return [t for t in study.trials if t.state.is_finished() and "said" in t.user_attrs]
 
 
 def whole(study: optuna.Study) -> list[tuple[float, optuna.trial.FrozenTrial]]:
