@@ -66,6 +66,28 @@ def test_a_sound_run_is_left_alone() -> None:
     assert notes.kept[-1].values["guard"]["trips"] == []
 
 
+def guarded(kind: str, **more: Any) -> list[dict[str, Any]]:
+    """The returns of a run without negatives at a high rate."""
+    made = setup("pairs", "static", loss__kind=kind, **{"optim__length": "90 steps", **more})
+    notes = Notes([0.1, 0.5, *[0.2] * 20])
+    asked = plan(made, guard=True, evaluate_every=10, patience=99, learning_rate=0.1)
+    train(made.objective, made.material, made.groups, asked, notes.observer())
+    return list(notes.kept[-1].values["guard"]["trips"])
+
+
+def test_a_collapse_without_negatives_is_seen_by_the_spread_and_answered_by_a_lower_rate_each_time() -> None:
+    """Its loss goes on falling: a copy of oneself is easily predicted where all are one."""
+    trips = guarded("simsiam", loss__stop=False)
+    assert "the spread of queries fell" in trips[0]["why"]
+    assert [trip["rate"] for trip in trips] == [3.0**-n for n in range(1, len(trips) + 1)]
+    assert {trip["batch_size"] for trip in trips} == {16}
+
+
+@pytest.mark.parametrize("kind", ["simsiam", "byol"])
+def test_a_sound_run_without_negatives_is_left_alone(kind: str) -> None:
+    assert guarded(kind, optim__length="40 steps") == []
+
+
 def test_batches_shrink_and_grow_again_then_stay_small_then_the_rate_falls() -> None:
     guard = Guard(60, on=True)
     guard.turn(12, "why", 4, STAGE)
@@ -83,4 +105,7 @@ def test_a_guard_goes_on_from_its_checkpoint() -> None:
     assert isinstance(guard.turn(12, "why", 4, STAGE), Trip)
     other.load(guard.state())
     assert other.trips == guard.trips
+    guard.spread = 0.8
+    other.load(guard.state())
+    assert other.spread == 0.8
     assert other.stage(30, STAGE) == guard.stage(30, STAGE)

@@ -12,13 +12,15 @@ import torch
 from embedfit.engine.contrast import contrast
 from embedfit.engine.curriculum import Stage
 from embedfit.engine.step import Objective, Step
-from embedfit.probes.embedding import mean_direction, rank_share
+from embedfit.losses import PairLoss
+from embedfit.probes.embedding import collapse_gauge, mean_direction, rank_share
 
 LOOKS = 60  # in a run
 GRACE = 0.05  # share of the run before which an untrained model may look collapsed
 ALIKE = 0.9  # norm of the mean unit embedding
 AT_CHANCE = 0.05  # of the loss at which all embeddings are one and the same
 FALLEN = 0.2  # of the widest effective rank seen
+NARROWED = 0.5  # of the widest spread seen
 IN_A_ROW = 2  # looks
 GENTLEST = 32  # queries in a batch
 STEPS_DOWN = (16, 4)  # the batch is divided by these, a third of what is left of the run each
@@ -62,6 +64,10 @@ class Guard:
     whose hardest negatives are less hard, growing again over what is left of the run; where batches are small already,
     with a lower rate. Time is not turned back.
 
+    A loss without negatives is as low for collapsed embeddings as for perfect ones, and gets there long after they have
+    collapsed. There the spread of the embeddings is looked at in place of the loss, and what is lowered is the rate, to
+    a third of what it was each time.
+
     Args:
         steps: of the run.
         on: whether to look at all.
@@ -75,6 +81,8 @@ class Guard:
         self.on = on
         self.seen = 0
         self.widest = 0.0
+        self.spread = 0.0  # the widest seen
+        self.alone = False  # whether the last look was at a loss without negatives
         self.trips: list[Trip] = []
         self.detours: list[tuple[int, int, float]] = []
 
@@ -97,13 +105,25 @@ class Guard:
 
     def look(self, objective: Objective, step: Step, stage: Stage) -> str | None:
         """What has collapsed, in words, once it has been seen often enough; None while all is well."""
-        if not self.on or len(self.trips) >= MOST or step.number < GRACE * self.steps:
+        if not self.on or len(self.trips) >= MOST or step.number % max(1, self.steps // LOOKS):
             return None
-        if step.number % max(1, self.steps // LOOKS):
+        self.alone = isinstance(objective.loss, PairLoss)
+        spread = collapse_gauge(step.query)
+        self.spread = max(self.spread, spread)
+        if step.number < GRACE * self.steps:
             return None
-        why = self._signs(objective, step)
+        why = self._narrow(step, spread) if self.alone else self._signs(objective, step)
         self.seen = self.seen + 1 if why else 0
         return why if self.seen >= IN_A_ROW else None
+
+    def _narrow(self, step: Step, spread: float) -> str | None:
+        direction = mean_direction(step.query)
+        if step.batch.target is not None or direction < ALIKE or spread >= NARROWED * self.spread:
+            return None
+        return (
+            f"the spread of queries fell from {self.spread:.2g} to {spread:.2g}, and their mean cosine is "
+            f"{direction**2:.2f}"
+        )
 
     def _signs(self, objective: Objective, step: Step) -> str | None:
         if step.batch.target is not None:
@@ -125,7 +145,9 @@ class Guard:
     def turn(self, number: int, why: str, back_to: int, stage: Stage) -> Trip:
         """Take the gentler stages from a step on."""
         left = self.steps - number
-        if stage.batch_size > GENTLEST:
+        if self.alone:
+            gentler = [(self.steps, stage.batch_size, 3.0 ** -(1 + len(self.trips)))]
+        elif stage.batch_size > GENTLEST:
             sizes = [max(GENTLEST, stage.batch_size // by) for by in STEPS_DOWN]
             gentler = [(number + left * (i + 1) // 3, size, 1.0) for i, size in enumerate(sizes)]
         else:
@@ -140,11 +162,18 @@ class Guard:
     def state(self) -> dict[str, Any]:
         """What a checkpoint needs."""
         trips = [asdict(trip) for trip in self.trips]
-        return {"seen": self.seen, "widest": self.widest, "trips": trips, "detours": [list(d) for d in self.detours]}
+        return {
+            "seen": self.seen,
+            "widest": self.widest,
+            "spread": self.spread,
+            "trips": trips,
+            "detours": [list(d) for d in self.detours],
+        }
 
     def load(self, state: dict[str, Any]) -> None:
         """The inverse of `state`."""
         self.seen, self.widest = state["seen"], state["widest"]
+        self.spread = state.get("spread", 0.0)
         self.trips = [Trip(**values) for values in state["trips"]]
         self.detours = [(int(until), int(size), float(rate)) for until, size, rate in state["detours"]]
 
