@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Callable
 from pathlib import Path
 
+import optuna
 import polars as pl
 import pytest
 
@@ -110,6 +112,28 @@ def test_a_search_that_was_killed_in_its_first_trial_tries_the_default_again_and
     assert (default.number, default.choices["rate"], default.choices["schedule"]) == (1, 1.0, "cosine")
     assert len([one for one in seen if one[0] < 60]) == 3
     assert sum(t.default for t in tuning.tune(ROWS, SMALL, tmp_path, trials=4, carried=3).trials) == 1
+
+
+@pytest.mark.parametrize("place", [0, 3, 17, 29])  # of the default in the order of the part
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 9, 30, 40])
+def test_half_of_those_that_are_carried_are_the_best_and_the_others_reach_down_to_the_worst(
+    count: int, place: int
+) -> None:
+    study = optuna.create_study(direction="maximize")
+    for number in range(30):
+        values = {
+            "value": 1 - number / 30,
+            "user_attrs": {"said": "whole"} | ({"default": 1} if number == place else {}),
+        }
+        study.add_trial(optuna.trial.create_trial(**values))
+    carried = tuning._carried(study, count)
+    assert len(set(carried)) == len(carried) == min(count, 30)
+    half = (count + 1) // 2
+    assert carried[:half] == list(range(min(half, 30)))
+    assert place in carried or count == 1
+    assert 29 in carried or count < 5
+    steps = [b - a for a, b in itertools.pairwise([half - 1, *(n for n in carried[half:] if n != place)])]
+    assert not steps or max(steps) - min(steps) <= 2
 
 
 def test_nothing_held_out_is_nothing_to_compare_by(tmp_path: Path) -> None:

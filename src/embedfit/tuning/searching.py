@@ -208,16 +208,17 @@ def _carry(
 
 
 def _carried(study: optuna.Study, count: int) -> list[int]:
-    """Half of them the best, then the default, then evenly down the rest: a rank correlation needs a range."""
+    """Half of them the best, then the default, then evenly down to the worst: a rank correlation needs a range."""
     ran = [t for _, t in sorted(whole(study), key=lambda pair: (-pair[0], pair[1].number))]
     if not ran:
         raise RecipeError("no trial could be trained", hint="train with the recipe alone to see why")
-    best = [t.number for t in ran[: math.ceil(count / 2)]]
-    rest = [t.number for t in ran if t.number not in best]
-    left = count - len(best)
-    spread = [rest[round(i * (len(rest) - 1) / max(1, left - 1))] for i in range(left)] if rest else []
-    default = [t.number for t in ran if is_default(t) and t.number in rest]
-    return list(dict.fromkeys([*best, *default, *spread]))[:count]
+    half = math.ceil(count / 2)
+    best, rest = ran[:half], ran[half:]
+    default = [t for t in rest if is_default(t)][: count - half]
+    rest = [t for t in rest if not is_default(t)]
+    left = min(len(rest), count - len(best) - len(default))
+    spread = [rest[(i + 1) * len(rest) // left - 1] for i in range(left)]
+    return [t.number for t in (*best, *default, *spread)]
 
 
 def _summary(
