@@ -133,7 +133,8 @@ def train(
     exchanges = substitutes(arm)
     start = probe_start = float("nan")
     if arm.name == WATCHED:
-        start, probe_start = gauge.of(program), gauge.probe(program)
+        with gauge.memory.into(program.model):
+            start, probe_start = gauge.of(program), gauge.probe(program)
     update = updater(program, arm, steps)
     losses: list[float] = []
     rates: list[float] = []
@@ -141,7 +142,7 @@ def train(
     course: list[tuple[int, float]] = []
     broken = ""
     torch.manual_seed(1000 + seed)
-    with exchanges.into(program.model):
+    with exchanges.into(program.model), gauge.memory.into(program.model, repr(exchanges)):
         for done, batch in enumerate(itertools.islice(_batches(program, arm, material, seed), steps), 1):
             rates.append(float(program.optimizer.param_groups[0]["lr"]))
             loss = step_loss(program, arm, material, batch, exchanges)[1]
@@ -160,14 +161,16 @@ def train(
             if arm.name == WATCHED and done in (steps // 4, steps // 2, 3 * steps // 4):
                 course.append((done, _outside(exchanges, program.model, gauge, program)))
                 ticks.append(clock.seconds)
-    probe, rank = gauge.probe_and_rank(program)
-    metric = gauge.of(program) if gauge.has_metric else probe
+    with gauge.memory.into(program.model):
+        probe, rank = gauge.probe_and_rank(program)
+        metric = gauge.of(program) if gauge.has_metric else probe
+        noise = gauge.noise(program)
+        marks = aftermath(program, material) if arm.name == WATCHED else {}
     course.append((len(losses), metric))
     return Trial(
         metric=metric, probe=probe, start=start, probe_start=probe_start, course=tuple(course), losses=tuple(losses),
         seconds=clock.seconds - began, broken=broken, rates=tuple(rates), rank=rank,
-        marks=aftermath(program, material) if arm.name == WATCHED else {},
-        noise=gauge.noise(program), ignored=gauge.ignored(program) if arm.name == TRUSTED else (),
+        marks=marks, noise=noise, ignored=gauge.ignored(program) if arm.name == TRUSTED else (),
         step_seconds=median(b - a for a, b in pairwise(ticks)) if len(ticks) > 1 else 0.0,
     )  # fmt: skip
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 __all__ = ["Gauge", "chance", "embedded", "reciprocal_ranks"]
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from embedfit.doctor.frozen import Memory
 from embedfit.doctor.material import Material, stepped
 from embedfit.doctor.program import Evaluates, Program
 from embedfit.probes.embedding import rank_share
@@ -26,10 +27,12 @@ class Gauge:
     Attributes:
         material: its rows.
         has_metric: whether the author's own metric is the one that counts.
+        memory: of frozen modules, for all programs that it measures.
     """
 
     material: Material
     has_metric: bool
+    memory: Memory = field(default_factory=Memory)
 
     def of(self, program: Program) -> float:
         """The metric that counts."""

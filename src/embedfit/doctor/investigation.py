@@ -15,6 +15,7 @@ from embedfit.doctor.clock import Stopwatch
 from embedfit.doctor.cure import CHANGES
 from embedfit.doctor.diagnosis import Cost, Diagnosis, Verdict, seconds
 from embedfit.doctor.examine import examine
+from embedfit.doctor.frozen import Memory
 from embedfit.doctor.further import further
 from embedfit.doctor.lab import CONTROL, Lab
 from embedfit.doctor.look import look
@@ -72,6 +73,7 @@ def investigate(build: Build, budget: str | float | int = "60s") -> Diagnosis:
     facts |= experiment(lab, facts, suspects(facts))
     facts |= further(lab, facts)
     control = lab.trials[CONTROL, 0]
+    facts |= remembered(lab.gauge.memory)
     facts["experiment.course"] = [[0, control.start], *map(list, control.course)]
     history = History()
     for step, (loss, rate) in enumerate(zip(control.losses, control.rates, strict=False), 1):
@@ -80,7 +82,24 @@ def investigate(build: Build, budget: str | float | int = "60s") -> Diagnosis:
     findings = settled([examine(check, run) for check in CHECKS], facts)
     verdict, why = summed_up(findings, facts)
     cost = Cost(seconds=clock.seconds, steps=lab.taken)
+    if "cached.modules" in facts:
+        why = f"{why}; {_saving(facts)}"
     return Diagnosis(verdict=verdict, why=why, cost=cost, findings=tuple(findings), evidence=run)
+
+
+def remembered(memory: Memory) -> dict[str, Any]:
+    """What was not computed again of frozen modules; nothing where that saved no time."""
+    if not memory.modules or memory.saved <= 0:
+        return {}
+    return {"cached.modules": sorted(memory.modules), "cached.share": memory.share, "cached.seconds": memory.saved}
+
+
+def _saving(facts: Mapping[str, Any]) -> str:
+    names = ", ".join(name or "the model" for name in facts["cached.modules"][:3])
+    return (
+        f"experiments ran on remembered outputs of what is frozen ({names}): {facts['cached.share']:.0%} of its rows "
+        f"were not computed again, {facts['cached.seconds']:.1f} s saved"
+    )
 
 
 def suspects(facts: Mapping[str, Any]) -> set[str]:

@@ -82,9 +82,15 @@ class Lab:
         lab = cls(build, material, gauge, 8, int(program.steps), clock, budget)
         timed = lab.run(CONTROL)
         lab.trials.clear()
+        first = 0.0  # what is computed but once
+        if gauge.memory.modules:
+            cold, timed = timed, lab.run(CONTROL)
+            lab.trials.clear()
+            rows = 0 if material.pool is None else material.pool.rows
+            first = max(0.0, cold.step_seconds - timed.step_seconds) * rows / material.size
         # an arm is measured once, the author's program at its start as well
         fixed = max(0.0, timed.seconds - timed.step_seconds * len(timed.losses)) / 2
-        affordable = int((lab.left * 0.9 / ARMS - fixed) / max(1e-5, timed.step_seconds))
+        affordable = int(((lab.left * 0.9 - first) / ARMS - fixed) / max(1e-5, timed.step_seconds))
         lab.steps = max(20, min(lab.planned, affordable))
         return lab
 
