@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 import embedfit.tuning.searching as tuning
-from embedfit.errors import RecipeError, RunError
+from embedfit.errors import NonFiniteLossError, RecipeError, RunError
 from embedfit.judging import Rows
 from embedfit.pairs import Pairs
 from embedfit.recipe import Recipe, from_toml, patch
@@ -134,6 +134,45 @@ def test_half_of_those_that_are_carried_are_the_best_and_the_others_reach_down_t
     assert 29 in carried or count < 5
     steps = [b - a for a, b in itertools.pairwise([half - 1, *(n for n in carried[half:] if n != place)])]
     assert not steps or max(steps) - min(steps) <= 2
+
+
+def test_a_recipe_that_cannot_be_trained_on_all_rows_is_listed_and_the_search_goes_on_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tuning.tune(ROWS, SMALL, tmp_path, trials=6, carried=1)
+    best = json.loads((tmp_path / "tune.json").read_text())["trials"][0]
+
+    def some(rows: Rows, recipe: Recipe, everything: Pairs, report: Callable[[int, float], None]) -> float:
+        if len(rows.train) > 40 and recipe.optim.learning_rate == best["settings"]["optim.learning_rate"]:
+            raise NonFiniteLossError("the loss is nan", rows=[], hint="none")
+        return made_up(rows, recipe, everything, report)
+
+    (tmp_path / "carried.json").unlink()
+    monkeypatch.setattr(tuning, "measured", some)
+    lines: list[str] = []
+    found = tuning.tune(ROWS, SMALL, tmp_path, trials=6, carried=4, say=lines.append)
+    assert f"trial {best['number']} on all 60 rows: the loss is nan" in lines
+    failed = next(t for t in found.trials if t.number == best["number"])
+    assert (failed.state, failed.full) == ("on all rows: the loss is nan", None)
+    assert found.best.full is not None
+    assert json.loads((tmp_path / "carried.json").read_text())[str(best["number"])] == "the loss is nan"
+    before = len(seen)
+    assert tuning.tune(ROWS, SMALL, tmp_path, trials=6, carried=4) == found
+    assert len(seen) == before
+
+
+def test_what_failed_on_all_rows_is_not_the_best_while_anything_else_was_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(rows: Rows, recipe: Recipe, everything: Pairs, report: Callable[[int, float], None]) -> float:
+        if len(rows.train) > 40:
+            raise RecipeError("too many rows", hint="none")
+        return made_up(rows, recipe, everything, report)
+
+    monkeypatch.setattr(tuning, "measured", none)
+    found = tuning.tune(ROWS, SMALL, tmp_path, trials=6, carried=1)
+    assert found.best.state == "whole"
+    assert found.rank_correlation is None
 
 
 def test_nothing_held_out_is_nothing_to_compare_by(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ class Trial:
         choices: what was chosen, by name.
         settings: the same as settings of the recipe.
         small: best held-out metric on the part; None where it could not be trained.
-        state: "whole", "cut short" or why it failed.
+        state: "whole", "cut short" or why it failed, on the part or on all rows.
         full: best held-out metric on all rows; None where it was not carried there.
         seconds: of the small run.
     """
@@ -68,7 +68,7 @@ class Tuned:
         metric: what was compared.
         share: of the training rows that the search saw.
         rows: how many rows that is, and how many there are.
-        trials: best first: by the metric on all rows, then by that on the part.
+        trials: best first: by the metric on all rows, then by that on the part; last those that failed.
         rank_correlation: Spearman's, of the metric on the part with that on all rows; None below 3 carried.
         importance: share of the variance of the small metric by choice; empty below 8 whole trials.
     """
@@ -193,16 +193,20 @@ def measured(rows: Rows, recipe: Recipe, everything: Pairs, report: Callable[[in
 
 def _carry(
     study: optuna.Study, rows: Rows, recipe: Recipe, base: Around, folder: Path, count: int, say: Callable[[str], None]
-) -> dict[int, float]:
-    """Metrics on all rows, by trial; those of before are kept."""
+) -> dict[int, float | str]:
+    """Metrics on all rows, or why there is none, by trial; those of before are kept."""
     path = folder / "carried.json"
     values = {int(k): v for k, v in json.loads(path.read_text("utf-8")).items()} if path.is_file() else {}
     for number in _carried(study, count):
         if number in values:
             continue
         settings = settings_of(study.trials[number].params, base)
-        values[number] = measured(rows, patch(recipe, settings), rows.train, lambda look, value: None)
-        say(f"trial {number} on all {len(rows.train):,} rows: {values[number]:.4f}")
+        try:
+            value = measured(rows, patch(recipe, settings), rows.train, lambda look, value: None)
+            values[number], said = value, f"{value:.4f}"
+        except EmbedfitError as error:  # the part did not foretell it; the others may still be trained
+            values[number] = said = error.message
+        say(f"trial {number} on all {len(rows.train):,} rows: {said}")
         runs.write_json(path, {str(k): v for k, v in values.items()})
     return values
 
@@ -222,9 +226,11 @@ def _carried(study: optuna.Study, count: int) -> list[int]:
 
 
 def _summary(
-    study: optuna.Study, rows: Rows, small: Rows, base: Around, values: Mapping[int, float], share: float
+    study: optuna.Study, rows: Rows, small: Rows, base: Around, values: Mapping[int, float | str], share: float
 ) -> Tuned:
     small_values = {t.number: value for value, t in whole(study)}
+    full = {number: value for number, value in values.items() if not isinstance(value, str)}
+    failed = {number: f"on all rows: {value}" for number, value in values.items() if isinstance(value, str)}
     made = [
         Trial(
             number=t.number,
@@ -232,8 +238,8 @@ def _summary(
             choices=t.params,
             settings=settings_of(t.params, base),
             small=small_values.get(t.number),
-            state=t.user_attrs["said"],
-            full=values.get(t.number),
+            state=failed.get(t.number, t.user_attrs["said"]),
+            full=full.get(t.number),
             seconds=t.user_attrs["seconds"],
         )
         for t in done(study)
@@ -244,7 +250,9 @@ def _summary(
         metric=main_metric(rows.train.kind),
         share=share,
         rows=(len(small.train), len(rows.train)),
-        trials=tuple(sorted(made, key=lambda t: (t.full is None, -(t.full or 0.0), -(t.small or -1.0)))),
+        trials=tuple(
+            sorted(made, key=lambda t: (t.full is None, t.number in failed, -(t.full or 0.0), -(t.small or -1.0)))
+        ),
         rank_correlation=None if math.isnan(correlation) else correlation,
         importance=importance(study),
     )
