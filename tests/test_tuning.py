@@ -175,6 +175,24 @@ def test_what_failed_on_all_rows_is_not_the_best_while_anything_else_was_trained
     assert found.rank_correlation is None
 
 
+def test_a_search_on_all_rows_repeats_none_of_its_runs_and_claims_no_correlation(tmp_path: Path) -> None:
+    found = tuning.tune(ROWS, SMALL, tmp_path, trials=6, share=1.0, carried=4)
+    assert len(seen) == 6
+    assert found.rows == (60, 60)
+    assert found.rank_correlation is None
+    assert found.best.small == max(t.small for t in found.trials if t.small is not None)
+
+
+def test_a_search_in_which_nothing_could_be_trained_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: object) -> float:
+        raise RecipeError("not today", hint="none")
+
+    monkeypatch.setattr(tuning, "measured", none)
+    for share in (0.5, 1.0):
+        with pytest.raises(RecipeError, match="no trial could be trained"):
+            tuning.tune(ROWS, SMALL, tmp_path / str(share), trials=2, share=share)
+
+
 def test_nothing_held_out_is_nothing_to_compare_by(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no held-out rows"):
         tuning.tune(Rows(train=table(50), dev=None), SMALL, tmp_path)

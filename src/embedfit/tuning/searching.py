@@ -108,7 +108,7 @@ def tune(
         recipe: what is not searched for stays as it says.
         folder: of the search; best.toml is the recipe to train with.
         trials: how many recipes are tried, those of before included.
-        share: of the training rows for the search.
+        share: of the training rows for the search; with 1 it has seen them all, and nothing is left to be carried.
         carried: how many of them are trained on all rows: the best, the default, and some between.
         say: told a line per trial.
 
@@ -123,7 +123,9 @@ def tune(
     base = around(small, recipe)
     while len(done(study)) < trials:
         _try(study, small, recipe, base, rows.train, say)
-    values = _carry(study, rows, recipe, base, folder, carried, say)
+    if not whole(study):
+        raise RecipeError("no trial could be trained", hint="train with the recipe alone to see why")
+    values = _carry(study, rows, recipe, base, folder, carried, say) if small is not rows else {}
     made = _summary(study, rows, small, base, values, share)
     runs.write_json(folder / "tune.json", made.to_dict())
     (folder / "best.toml").write_text(to_toml(patch(recipe, made.best.settings), comments=True), "utf-8")
@@ -214,8 +216,6 @@ def _carry(
 def _carried(study: optuna.Study, count: int) -> list[int]:
     """Half of them the best, then the default, then evenly down to the worst: a rank correlation needs a range."""
     ran = [t for _, t in sorted(whole(study), key=lambda pair: (-pair[0], pair[1].number))]
-    if not ran:
-        raise RecipeError("no trial could be trained", hint="train with the recipe alone to see why")
     half = math.ceil(count / 2)
     best, rest = ran[:half], ran[half:]
     default = [t for t in rest if is_default(t)][: count - half]
