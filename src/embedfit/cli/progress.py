@@ -16,6 +16,7 @@ from rich.text import Text
 
 from embedfit.cli.terminal import console
 from embedfit.engine.fit import Setup
+from embedfit.engine.levels import too_wide
 
 PATIENCE = 30.0  # seconds after which a log gets a line though nothing was measured
 
@@ -62,6 +63,8 @@ class Live:
             f"loss     {chosen.loss}{of_loss}\n"
             f"length   {chosen.steps:,} steps of {chosen.batch_size} at most, {chosen.steps_per_epoch:,} in an epoch"
         )
+        if warning := too_wide(facts):
+            self.say(f"note     {warning}")
         self.phase = "finding a learning rate" if setup.recipe.optim.learning_rate == "auto" else "starting"
         if not self.console.is_terminal:
             self.say(self.phase)

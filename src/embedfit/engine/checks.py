@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ["check_loss", "check_rates", "check_stream", "check_towers", "nested"]
+__all__ = ["check_halves", "check_loss", "check_rates", "check_stream", "check_towers", "check_warmup", "nested"]
 
 from embedfit.data.examples import Examples
 from embedfit.engine.objective import OBJECTIVES
 from embedfit.errors import RecipeError
 from embedfit.recipe import Recipe
-from embedfit.towers import TwoTower
+from embedfit.towers import Tower, TwoTower
 
 
 def check_loss(loss: str, recipe: Recipe, data: Examples) -> None:
@@ -47,6 +47,32 @@ def check_loss(loss: str, recipe: Recipe, data: Examples) -> None:
     if recipe.loss.against == "prototypes" and not data.catalogue:
         raise RecipeError(
             'loss.against is "prototypes", and these rows have no classes', hint='leave loss.against at "auto"'
+        )
+
+
+def check_halves(loss: str, tower: Tower) -> None:
+    """Refuse an embedding that has no two halves, where a loss reads them as a complex vector.
+
+    Raises:
+        RecipeError: see above.
+    """
+    if loss == "angle" and tower.dimension % 2:
+        raise RecipeError(
+            f"loss.kind 'angle' reads an embedding as two halves, and it has {tower.dimension} dimensions",
+            hint='set model.dimension to an even number, or loss.kind = "cosent"',
+        )
+
+
+def check_warmup(recipe: Recipe, warmup: int, steps: int) -> None:
+    """Refuse a warmup that the run ends in.
+
+    Raises:
+        RecipeError: see above.
+    """
+    if warmup > steps:
+        raise RecipeError(
+            f"optim.warmup is '{recipe.optim.warmup}', {warmup:,} steps, and the run has {steps:,}",
+            hint="the learning rate would never be reached: make the warmup a share of the run, such as 6%",
         )
 
 

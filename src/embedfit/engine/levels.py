@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["levels", "loss_facts"]
+__all__ = ["levels", "loss_facts", "too_wide"]
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -67,6 +68,14 @@ def _widest(asked: Asked, candidates: float, dimension: int) -> dict[str, float]
     if not angular:
         return {"loss.widest_margin": widest_margin(candidates, dimension)}
     return {"loss.widest_margin": widest_angle(candidates, dimension)} if asked.margin_kind == "angular" else {}
+
+
+def too_wide(facts: Mapping[str, Any]) -> str:
+    """That the margin of a run is one that embeddings cannot meet, in words; empty where they can."""
+    margin, widest = facts.get("chosen.margin", 0.0), facts.get("loss.widest_margin", math.inf)
+    if margin <= widest:
+        return ""
+    return f"margin {margin:.3g} is more than every query can be given at once, {widest:.3g}: the loss stays above 0"
 
 
 def levels(loss: Loss, candidates: float) -> tuple[float, float]:

@@ -14,12 +14,20 @@ from embedfit.data.examples import Examples, examples
 from embedfit.data.shards import Shards
 from embedfit.engine.bring import guide_for, negatives_for
 from embedfit.engine.build import Built, built, family_of_tower
-from embedfit.engine.checks import check_loss, check_rates, check_stream, check_towers, nested
+from embedfit.engine.checks import (
+    check_halves,
+    check_loss,
+    check_rates,
+    check_stream,
+    check_towers,
+    check_warmup,
+    nested,
+)
 from embedfit.engine.curriculum import Stage, staged
 from embedfit.engine.defaults import FAMILIES, Chosen, choose, family_of, kind_for
 from embedfit.engine.device import device_for, memory_for, precision_for, threads_for
 from embedfit.engine.levels import loss_facts
-from embedfit.engine.objective import make_loss, penalties
+from embedfit.engine.objective import Asked, make_loss, penalties
 from embedfit.engine.plan import Material
 from embedfit.engine.step import Objective
 from embedfit.engine.stream import Stream
@@ -86,10 +94,11 @@ def prepare(train_pairs: Pairs, recipe: Recipe, towers: TwoTower | None = None, 
     towers = made.towers
     # a document that only its own query meets has no second direction
     symmetric = not data.catalogue and recipe.negatives.meet == "batch"
-    loss = make_loss(chosen.asked, towers.query, symmetric=symmetric).to(device)
+    loss = _loss(chosen.asked, towers.query, symmetric=symmetric).to(device)
     stages = _stages(recipe, data, rows, chosen, towers.query, symmetric=symmetric, count=count or len(data))
     if stages[-1].until != chosen.steps:
         chosen = choose(recipe, data, rows, FAMILIES[family_name], steps=stages[-1].until, count=count)
+    check_warmup(recipe, chosen.warmup, chosen.steps)
     known = None if data.target is not None else Known(*_known(data))
     negatives = negatives_for(
         recipe, data, known, batch_size=chosen.batch_size, steps_per_epoch=chosen.steps_per_epoch, team=team
@@ -129,6 +138,11 @@ def prepare(train_pairs: Pairs, recipe: Recipe, towers: TwoTower | None = None, 
             "chosen.threads": threads,
         },
     )
+
+
+def _loss(settled: Asked, tower: Tower, *, symmetric: bool) -> Loss | PairLoss:
+    check_halves(settled.kind, tower)
+    return make_loss(settled, tower, symmetric=symmetric)
 
 
 def _facts(objective: Objective, material: Material, chosen: Chosen, made: Built) -> dict[str, Any]:
@@ -204,7 +218,7 @@ def _stages(
         changed = patch(recipe, {f"loss.{name}": value for name, value in {**usual, **changes}.items()})
         settled = choose(changed, data, kind, FAMILIES[family_of_tower(tower)])
         check_loss(settled.loss, changed, data)
-        return make_loss(settled.asked, tower, symmetric=symmetric).to(next(tower.parameters()).device)
+        return _loss(settled.asked, tower, symmetric=symmetric).to(next(tower.parameters()).device)
 
     return staged(
         recipe.curriculum.stages,

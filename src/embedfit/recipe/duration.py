@@ -28,6 +28,14 @@ class Duration:
         return text
 
     @staticmethod
+    def check_part(text: str) -> str:
+        """The same for a part of the run: no share above all of it."""
+        amount, unit = Duration.parts(Duration.check(text))
+        if unit == "%" and amount > 100:
+            raise ValueError(f"expected at most 100% of the run, got '{text}'")
+        return text
+
+    @staticmethod
     def check_some(text: str) -> str:
         """The same, but longer than nothing."""
         match = _DURATION.match(Duration.check(text))
@@ -60,6 +68,6 @@ class Duration:
         return max(1, round(amount * per_unit))
 
 
-DurationText = Annotated[str, AfterValidator(Duration.check)]
+DurationText = Annotated[str, AfterValidator(Duration.check_part)]
 SomeText = Annotated[str, AfterValidator(Duration.check_some)]
 WholeText = Annotated[str, AfterValidator(Duration.check_whole)]

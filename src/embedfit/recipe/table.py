@@ -15,7 +15,7 @@ import tomlkit
 from pydantic import BaseModel, ValidationError
 
 from embedfit.errors import RecipeError
-from embedfit.recipe.sections import Recipe
+from embedfit.recipe.sections import Recipe, StageSection
 
 
 def build(table: Mapping[str, Any], *, source: str = "the recipe") -> Recipe:
@@ -28,12 +28,26 @@ def build(table: Mapping[str, Any], *, source: str = "the recipe") -> Recipe:
         return Recipe.model_validate(table)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"][:2])
+        key, inner = _named(first["loc"])
         if first["type"] == "extra_forbidden":
-            raise RecipeError(f"{source}: there is no setting '{key}'", hint=_meant(key)) from None
+            hint = _meant_inside(inner) if inner else _meant(key)
+            raise RecipeError(f"{source}: there is no setting '{key}{inner}'", hint=hint) from None
         expected = first["msg"].removeprefix("Value error, ")
         expected = expected[0].lower() + expected[1:]
-        raise RecipeError(f"{source}: '{key}' got {first['input']!r}; {expected}", hint=_describe(key)) from None
+        got = f"'{key}{inner}' got {first['input']!r}"
+        raise RecipeError(f"{source}: {got}; {expected}", hint=_describe(key)) from None
+
+
+def _named(place: tuple[int | str, ...]) -> tuple[str, str]:
+    """A setting as `section.name`, and where it is a list of tables the place inside: "[0].rate"."""
+    inside = len(place) > 3 and isinstance(place[2], int)
+    return ".".join(str(part) for part in place[:2]), f"[{place[2]}].{place[3]}" if inside else ""
+
+
+def _meant_inside(wrong: str) -> str:
+    known = list(StageSection.model_fields)
+    near = get_close_matches(wrong.rpartition(".")[2], known, n=1)
+    return f"did you mean '{near[0]}'?" if near else f"settings of a stage: {', '.join(known)}"
 
 
 def keys() -> list[str]:
