@@ -20,7 +20,7 @@ from benchmarks.ring import Cluster, Traffic, all_gather, all_reduce, even, redu
 
 RESULTS = Path(__file__).parent / "results"
 FLOAT = 4  # bytes; embeddings and their gradients travel in fp32
-TILES = 2 * 256 * 512  # numbers of a tile of scores and of its gradient
+TILES = 2 * 512 * 512  # numbers of a tile of scores and of its gradient
 VECTORS = 50  # numbers held per pair of the whole batch: what rows and columns come to, in fp64, with derivatives
 
 

@@ -21,7 +21,8 @@ from embedfit.scores.ring import round_the_ring
 from embedfit.scores.tiled import BothWays, both_ways, one_way
 from embedfit.scores.tiles import Gradient, Tiles
 
-BLOCK, WIDTH = 256, 512  # rows and columns of a tile, which stays in the cache of a core with its gradient
+BLOCK, WIDTH = 512, 512  # rows and columns of a tile, which stays near a core with its gradient
+ROWS = 256  # of a tile of all documents
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,7 +65,7 @@ def tiled(query: Tensor, document: Tensor, loss: Loss, pairing: Pairing) -> Part
     if isinstance(loss, Symmetric):
         found = both_ways(tiles, _in_both(inner, pairing, len(document)), share, team, pairing.queries)
     else:
-        found = one_way(tiles, inner.of, share)
+        found = one_way(replace(tiles, block=min(BLOCK, ROWS)), inner.of, share)
     _learn(loss, inner.scale, found, pairing, everywhere=isinstance(loss, Symmetric))
     return Part(found.losses, found.query, team.scatter_sum(embedded(found.document, pairing), pairing.documents))
 
