@@ -13,7 +13,10 @@ import polars as pl
 import pytest
 
 import embedfit.tuning.searching as tuning
+from embedfit.data.shards import Shards
+from embedfit.engine.fit import Setup, prepare
 from embedfit.errors import NonFiniteLossError, RecipeError, RunError
+from embedfit.gathering import gather
 from embedfit.judging import Rows
 from embedfit.pairs import Pairs
 from embedfit.recipe import Recipe, from_toml, patch
@@ -32,6 +35,7 @@ def table(count: int, start: int = 0) -> Pairs:
 
 
 ROWS = Rows(train=table(60), dev=table(10, 60))
+REAL = tuning.measured
 seen: list[tuple[int, Recipe]] = []
 
 
@@ -191,6 +195,31 @@ def test_a_search_in_which_nothing_could_be_trained_says_so(tmp_path: Path, monk
     for share in (0.5, 1.0):
         with pytest.raises(RecipeError, match="no trial could be trained"):
             tuning.tune(ROWS, SMALL, tmp_path / str(share), trials=2, share=share)
+
+
+def test_rows_that_are_read_in_parts_are_carried_in_parts_and_searched_in_a_sample(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table(60).table.write_parquet(tmp_path / "pairs.parquet", row_group_size=10)
+    recipe = patch(SMALL, {"data.files": (str(tmp_path / "pairs.parquet"),), "data.stream": True, "data.dev": 10})
+    rows = gather(recipe)
+    read = []
+
+    def noted(train: Pairs, recipe: Recipe, shards: Shards | None = None) -> Setup:
+        read.append((len(train), None if shards is None else len(shards), recipe.negatives.kind))
+        return prepare(train, recipe, shards=shards)
+
+    monkeypatch.setattr(tuning, "prepare", noted)
+    monkeypatch.setattr(tuning, "measured", REAL)
+    lines: list[str] = []
+    found = tuning.tune(rows, recipe, tmp_path / "search", trials=2, share=0.5, carried=1, say=lines.append)
+    assert [shards for _, shards, _ in read] == [None, None, 60]
+    assert read[0][0] < read[2][0] == 50
+    assert {kind for *_, kind in read} == {"in_batch"}
+    assert found.rows == (read[0][0], 60)
+    assert "60 rows are read in parts" in lines[0]
+    with pytest.raises(RecipeError, match="needs all rows at hand"):
+        tuning.tune(rows, patch(recipe, {"negatives.kind": "random"}), tmp_path / "other", trials=1)
 
 
 def test_nothing_held_out_is_nothing_to_compare_by(tmp_path: Path) -> None:

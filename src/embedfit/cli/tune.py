@@ -67,7 +67,7 @@ def _table(found: Tuned) -> Table:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
-    heads = ("trial", "objective", "negatives", "schedule", "batch", "rate", f"{found.share:.0%} of rows", "all rows")
+    heads = ("trial", "objective", "negatives", "schedule", "batch", "rate", f"{found.rows[0]:,} rows", "all rows")
     for head in heads:
         table.add_column(head, no_wrap=True)
     for trial in [t for t in found.trials if t.small is not None][:12]:

@@ -17,6 +17,7 @@ from scipy.stats import spearmanr
 
 from embedfit import run as runs
 from embedfit.data import split
+from embedfit.engine.checks import check_stream
 from embedfit.engine.fit import fit, prepare
 from embedfit.errors import EmbedfitError, RecipeError, RunError
 from embedfit.evaluate import main_metric
@@ -66,7 +67,7 @@ class Tuned:
 
     Attributes:
         metric: what was compared.
-        share: of the training rows that the search saw.
+        share: of the training rows that the search saw; of a sample of them, where they are read in parts.
         rows: how many rows that is, and how many there are.
         trials: best first: by the metric on all rows, then by that on the part; last those that failed.
         rank_correlation: Spearman's, of the metric on the part with that on all rows; None below 3 carried.
@@ -119,8 +120,14 @@ def tune(
         raise RunError("there are no held-out rows to compare by", hint="hold some out with --dev")
     rows = replace(rows, train=without_label_texts(rows.train), dev=without_label_texts(rows.dev))
     small = replace(rows, train=split(rows.train, dev=share, seed=recipe.optim.seed)[1]) if share < 1 else rows
+    streamed = rows.shards is not None
+    if streamed:
+        check_stream(recipe)
+        small = replace(small, shards=None)
+        say(f"{_count(rows):,} rows are read in parts: the search sees {len(small.train):,} of a sample of them, and")
+        say("compares queries with documents of the batch alone, which is what training in parts can do")
     study = study_of(rows, recipe, folder, share)
-    base = around(small, recipe)
+    base = around(small, recipe, streamed=streamed)
     while len(done(study)) < trials:
         _try(study, small, recipe, base, rows.train, say)
     if not whole(study):
@@ -130,6 +137,11 @@ def tune(
     runs.write_json(folder / "tune.json", made.to_dict())
     (folder / "best.toml").write_text(to_toml(patch(recipe, made.best.settings), comments=True), "utf-8")
     return made
+
+
+def _count(rows: Rows) -> int:
+    """Training rows; of those that are read in parts, all."""
+    return len(rows.train if rows.shards is None else rows.shards)
 
 
 def _try(
@@ -168,7 +180,7 @@ def measured(rows: Rows, recipe: Recipe, everything: Pairs, report: Callable[[in
     different ones for different objectives and sizes, and these figures are compared across both.
 
     Args:
-        rows: training and held-out rows.
+        rows: training and held-out rows; trained on in parts, if that is how they are read.
         recipe: the settings.
         everything: all training rows, of which those of `rows` may be a part: they say how documents are found.
         report: told (number of the evaluation, metric); may stop the run with an exception of its own.
@@ -177,7 +189,7 @@ def measured(rows: Rows, recipe: Recipe, everything: Pairs, report: Callable[[in
         EmbedfitError: the run cannot be made, or its loss is not finite.
     """
     assert rows.dev is not None
-    setup = prepare(rows.train, recipe)
+    setup = prepare(rows.train, recipe, shards=rows.shards)
     light = lighter(rows.dev, seed=recipe.optim.seed)
     keys = keys_of(setup.objective.model, everything)
     seen: list[float] = []
@@ -208,7 +220,7 @@ def _carry(
             values[number], said = value, f"{value:.4f}"
         except EmbedfitError as error:  # the part did not foretell it; the others may still be trained
             values[number] = said = error.message
-        say(f"trial {number} on all {len(rows.train):,} rows: {said}")
+        say(f"trial {number} on all {_count(rows):,} rows: {said}")
         runs.write_json(path, {str(k): v for k, v in values.items()})
     return values
 
@@ -249,7 +261,7 @@ def _summary(
     return Tuned(
         metric=main_metric(rows.train.kind),
         share=share,
-        rows=(len(small.train), len(rows.train)),
+        rows=(len(small.train), _count(rows)),
         trials=tuple(
             sorted(made, key=lambda t: (t.full is None, t.number in failed, -(t.full or 0.0), -(t.small or -1.0)))
         ),

@@ -58,11 +58,19 @@ RATES = (0.1, 10.0)  # times the usual rate of the towers
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Around:
-    """Around what the search moves."""
+    """Around what the search moves.
+
+    Attributes:
+        kind: of the objectives.
+        batch_size: that "auto" takes.
+        rate: usual learning rate.
+        streamed: whether the whole is read in parts, where negatives are those of the batch.
+    """
 
     kind: str
     batch_size: int
     rate: float
+    streamed: bool = False
 
 
 def kind_of(rows: Rows) -> str:
@@ -70,17 +78,18 @@ def kind_of(rows: Rows) -> str:
     return rows.train.kind if rows.train.kind in OBJECTIVES else "pairs"
 
 
-def around(rows: Rows, recipe: Recipe) -> Around:
+def around(rows: Rows, recipe: Recipe, *, streamed: bool = False) -> Around:
     """What "auto" takes for such rows."""
     chosen = prepare(rows.train, recipe).chosen
     wanted = recipe.optim.learning_rate
-    return Around(kind=kind_of(rows), batch_size=chosen.batch_size, rate=chosen.anchor if wanted == "auto" else wanted)
+    rate = chosen.anchor if wanted == "auto" else wanted
+    return Around(kind=kind_of(rows), batch_size=chosen.batch_size, rate=rate, streamed=streamed)
 
 
 def choose(trial: optuna.Trial, base: Around) -> dict[str, Any]:
     """What a trial is to be, by name."""
     choices: dict[str, Any] = {"objective": trial.suggest_categorical("objective", list(OBJECTIVES[base.kind]))}
-    if base.kind == "pairs" or choices["objective"] in IN_BATCH:
+    if not base.streamed and (base.kind == "pairs" or choices["objective"] in IN_BATCH):
         choices["negatives"] = trial.suggest_categorical("negatives", list(NEGATIVES))
     choices["schedule"] = trial.suggest_categorical("schedule", SCHEDULES)
     choices["batch"] = trial.suggest_categorical("batch", BATCHES)
