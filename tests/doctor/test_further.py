@@ -65,6 +65,23 @@ def test_a_state_that_nobody_stores_is_missed_and_everything_else_comes_back(mat
         assert outcome("MOD012", facts) is Outcome.CLEAR
 
 
+@pytest.mark.parametrize("batches", [2, 4])
+def test_a_state_between_two_steps_of_an_accumulating_program_is_not_asked_for(batches: int) -> None:
+    class Accumulating(Program):
+        done = 0
+
+        def update(self, loss: torch.Tensor) -> None:
+            if self.done % batches == 0:
+                self.optimizer.zero_grad()
+            loss.backward()
+            self.done += 1
+            if self.done % batches == 0:
+                self.optimizer.step()
+
+    build = lambda seed=0: Accumulating("", seed)  # noqa: E731
+    assert outcome("MOD012", resumed(build, gather(build()))) is Outcome.CLEAR
+
+
 def test_a_loss_that_cannot_descend_does_not_learn_one_batch_and_a_sound_one_does(material: Material) -> None:
     assert outcome("OPT013", one_batch(builder("slow"), material)) is Outcome.WATCH
     sound = one_batch(builder("dropout"), material)  # without its dropout it can

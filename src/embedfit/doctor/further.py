@@ -32,7 +32,7 @@ from embedfit.probes.state import same_random_numbers
 
 Facts = dict[str, Any]
 ONE_BATCH = 100  # steps in which any sound program learns a batch by heart
-REPLAYED = 3  # steps before a state is stored
+REPLAYED = 4  # steps before a state is stored: gradients of two or four batches in one step are used up by then
 LOUD = 0.5  # share of the inputs' squared length in one column, from which it is tried without
 AHEAD = 3.0  # times chance, from which towers know something before training
 
