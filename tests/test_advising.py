@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from embedfit import advising
 from embedfit.advising import advise
 from embedfit.errors import RunError
+from embedfit.optim.laws import NoiseScale
 from embedfit.recipe import Recipe, to_toml
 
 
@@ -55,6 +58,45 @@ def test_nothing_is_advised_from_what_says_nothing(tmp_path: Path, noise: float,
     found = advise(folder(tmp_path, noise, readings))
     assert why in str(found.refusal)
     assert found.options == ()
+
+
+def probed(monkeypatch: pytest.MonkeyPatch, value: float, high: float) -> NoiseScale:
+    scale = NoiseScale(value=value, low=value / 2, high=high, batch_size=64, readings=16, way="made up")
+    monkeypatch.setattr(advising, "_at_end", lambda run, folder: scale)
+    return scale
+
+
+@pytest.mark.parametrize(("noise", "readings"), [(1e6, 40), (640.0, 5), (1.0, 0)])
+def test_the_probe_is_advised_from_where_the_run_itself_says_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, noise: float, readings: int
+) -> None:
+    scale = probed(monkeypatch, 600.0, 900.0)
+    found = advise(folder(tmp_path, noise, readings), probed=True)
+    assert found.refusal is None
+    assert found.probed == scale
+    rates = {option.batch_size: option.learning_rate for option in found.options}
+    assert rates[128] / rates[64] == pytest.approx(((1 + 600 / 64) / (1 + 600 / 128)) ** 0.5)
+    assert any("follows from the trained weights" in remark for remark in found.remarks) == (readings > 0)
+
+
+def test_a_refusal_names_both_reasons_and_two_that_say_nothing_do_not_differ(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probed(monkeypatch, math.inf, math.inf)
+    quiet = NoiseScale(value=math.inf, low=5.0, high=math.inf, batch_size=64, readings=5, way="made up")
+    monkeypatch.setattr(advising, "_over", lambda run, tried: quiet)
+    found = advise(folder(tmp_path, 640.0), probed=True)
+    assert "too few" in str(found.refusal)
+    assert "at the trained weights: the gradient cannot be told from its noise" in str(found.refusal)
+    assert not any("differ" in remark for remark in found.remarks)
+
+
+def test_two_estimates_that_say_different_things_are_said_to_differ(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probed(monkeypatch, 6000.0, 9000.0)
+    found = advise(folder(tmp_path, 640.0), probed=True)
+    assert any("differ" in remark for remark in found.remarks)
 
 
 def test_an_unfinished_run_is_refused(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["Advised", "advise"]
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -71,10 +72,9 @@ def advise(folder: Path, *, batch_size: int | None = None, probed: bool = False)
     tried = int(run.facts["chosen.batch_size"]) * optim.accumulate
     rate = float(run.facts["chosen.learning_rate"])
     over, at_end = _over(run, tried), _at_end(run, folder) if probed else None
-    noise = over or at_end
-    refusal = "the run has no readings of gradient noise; --probe measures it" if noise is None else usable(noise)
+    noise = next((scale for scale in (over, at_end) if scale is not None and usable(scale) is None), None)
     options: list[Advice] = []
-    if noise is not None and refusal is None:
+    if noise is not None:
         sizes = {round(tried * factor) for factor in (0.25, 0.5, 1, 2, 4)} | ({batch_size} if batch_size else set())
         good = Tried(
             kind=optim.kind,
@@ -91,10 +91,19 @@ def advise(folder: Path, *, batch_size: int | None = None, probed: bool = False)
         optimiser=optim.kind,
         noise=over,
         probed=at_end,
-        refusal=refusal,
+        refusal=_refusal(over, at_end) if noise is None else None,
         options=tuple(options),
         remarks=tuple(_remarks(run.facts, over, at_end, options)),
     )
+
+
+def _refusal(over: NoiseScale | None, at_end: NoiseScale | None) -> str:
+    """Why neither says anything."""
+    none = "the run has no readings of gradient noise"
+    why = none if over is None else usable(over)
+    if at_end is None:
+        return f"{why}; --probe measures it at the trained weights"
+    return f"{why}; at the trained weights: {usable(at_end)}"
 
 
 def _over(run: Run, tried: int) -> NoiseScale | None:
@@ -120,6 +129,11 @@ def _at_end(run: Run, folder: Path) -> NoiseScale:
     return noise_scale_of(table, plan.batch_size * plan.accumulate, way=way)
 
 
+def _differ(a: float, b: float) -> bool:
+    """Whether two noise scales say different things; of two infinite ones, neither says anything."""
+    return math.isfinite(min(a, b)) and not 1 / AGREE < (b + 1) / (a + 1) < AGREE
+
+
 def _remarks(
     facts: Mapping[str, Any], over: NoiseScale | None, at_end: NoiseScale | None, options: list[Advice]
 ) -> list[str]:
@@ -131,7 +145,9 @@ def _remarks(
         )
     if any(option.far for option in options):
         out.append("beyond four times the batch that was tried, branch off a checkpoint and try before you believe it")
-    if over and at_end and not 1 / AGREE < (at_end.value + 1) / (over.value + 1) < AGREE:
+    if over is not None and at_end is not None and usable(over) is not None and usable(at_end) is None:
+        out.append(f"this follows from the trained weights; over the run: {usable(over)}")
+    elif over is not None and at_end is not None and _differ(over.value, at_end.value):
         out.append(
             "the two estimates differ: one is over the run at its learning rate, where weights move between two steps, "
             "the other at the trained weights, which stand still; believe neither beyond its factor"
