@@ -14,7 +14,8 @@ from embedfit import job
 from embedfit.errors import NonFiniteLossError
 from embedfit.pairs import Pairs
 from embedfit.recipe import Recipe, patch
-from embedfit.run import load
+from embedfit.run import Run, load
+from embedfit.watching import Watch
 
 SMALL = {
     "model.kind": "static", "model.dimension": 64, "optim.batch_size": 32, "optim.learning_rate": 0.1,
@@ -97,3 +98,29 @@ def test_a_loss_that_is_no_number_is_written_down_before_the_run_breaks_off(tmp_
     assert [f["code"] for f in found] == ["NUM001"]
     assert any("NUM001" in text for text in told.said)
     assert load(tmp_path / "run").evaluation == {}
+
+
+def interrupted(folder: Path, *, checkpoint: bool) -> list[dict[str, Any]]:
+    """What is found when a run that had told of OPT001 is taken up again and its first loss is no number."""
+    (folder / "checkpoints").mkdir(parents=True)
+    if checkpoint:
+        (folder / "checkpoints" / "last.safetensors").touch()
+    (folder / "history.jsonl").write_text("".join(json.dumps({"step": s, "loss": 1.0}) + "\n" for s in range(7)))
+    (folder / "findings.json").write_text(json.dumps({"findings": [{"step": 3, "code": "OPT001"}]}))
+    watch = Watch(folder, Told(), Run(), resume=True)
+    assert ("OPT001" in watch.vigil.told) == checkpoint
+    with pytest.raises(NonFiniteLossError), watch:
+        raise NonFiniteLossError("the loss is nan", rows=[])
+    return list(json.loads((folder / "findings.json").read_text("utf-8"))["findings"])
+
+
+def test_a_loss_that_is_no_number_in_the_first_step_after_an_interruption_is_told_where_it_happened(
+    tmp_path: Path,
+) -> None:
+    found = interrupted(tmp_path, checkpoint=True)
+    assert [(f["step"], f["code"]) for f in found] == [(3, "OPT001"), (7, "NUM001")]
+
+
+def test_a_run_that_is_taken_up_without_a_checkpoint_begins_anew_and_so_does_what_is_told_of_it(tmp_path: Path) -> None:
+    found = interrupted(tmp_path, checkpoint=False)
+    assert [(f["step"], f["code"]) for f in found] == [(1, "NUM001")]

@@ -57,17 +57,20 @@ class Watch:
         folder: of the run.
         watcher: is told.
         record: recipe and facts of the run.
-        resume: go on with the history and the findings of the folder.
+        resume: go on with the history and the findings of the folder, if it has a checkpoint to go on from.
     """
 
     def __init__(self, folder: Path, watcher: Watcher, record: Run, *, resume: bool) -> None:
         self.folder, self.watcher, self.stops = folder, watcher, record.recipe.run.give_up
-        self.earlier = folder / "history.jsonl" if resume else None
-        self.found: list[dict[str, Any]] = _read(folder / FINDINGS) if resume else []
+        self.goes_on = resume and (folder / "checkpoints" / "last.safetensors").is_file()
+        self.earlier = folder / "history.jsonl" if self.goes_on else None
+        self.found: list[dict[str, Any]] = _read(folder / FINDINGS) if self.goes_on else []
         self.vigil = Vigil(record, tuple(f["code"] for f in self.found))
 
     def __enter__(self) -> Watch:
         """Say what is certain before the first step; of the rows, the audit has spoken."""
+        if not self.goes_on:
+            (self.folder / FINDINGS).unlink(missing_ok=True)  # of a run that is begun anew
         self._tell(0)
         return self
 
@@ -75,9 +78,11 @@ class Watch:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if isinstance(error, NonFiniteLossError):
-            curve = self.vigil.record.history.readings.get("loss", [(0, 0.0)])
-            self.vigil.take(curve[-1][0] + 1, {"loss": math.nan})
-            self._tell(curve[-1][0])
+            if self.earlier is not None:  # in the first step after an interruption
+                self._recall(math.inf)
+            step = self.vigil.record.history.readings.get("loss", [(0, 0.0)])[-1][0] + 1
+            self.vigil.take(step, {"loss": math.nan})
+            self._tell(step)
 
     def step(self, step: int, steps: int, readings: Mapping[str, float]) -> str:
         """After each step; the answer is why going on is of no use, if it is."""
@@ -92,7 +97,7 @@ class Watch:
         lost = self.vigil.hopeless() if self.stops else None
         return "" if lost is None else f"{lost.symptom} ({lost.code} {lost.name})"
 
-    def _recall(self, step: int) -> None:
+    def _recall(self, step: float) -> None:
         """The readings before the interruption: those of the steps that are not taken again."""
         path, self.earlier = self.earlier, None
         assert path is not None
