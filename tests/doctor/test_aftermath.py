@@ -50,7 +50,7 @@ def trained(program: Any, steps: int) -> Any:
     update = updater(program, CONTROL, steps)
     for k in range(steps):
         update(program.train_step(material.batches[k % len(material.batches)])["loss"])
-    return aftermath(program, material)
+    return aftermath(program, material, steps * material.size)
 
 
 def outcome(code: str, facts: dict[str, Any]) -> Outcome:
@@ -69,6 +69,12 @@ def test_where_every_document_occurs_once_nothing_is_said_of_popularity() -> Non
     facts = trained(builder()(), 24)
     assert not {name for name in facts if name.startswith("popularity")}
     assert outcome("GEO004", facts) is Outcome.CLEAR
+
+
+def test_after_a_few_steps_not_all_documents_are_embedded() -> None:
+    facts = trained(Shop(), 2)
+    assert "popularity.z" not in facts
+    assert "overfit.train" in facts
 
 
 def test_rows_that_were_trained_on_are_known_best() -> None:

@@ -24,13 +24,20 @@ REPEATED = 0.7
 """Share of the rows whose documents may differ; above it there is no frequency to speak of."""
 
 
-def aftermath(program: Program, material: Material) -> Facts:
-    """Facts of a program after its last step; those that its rows do not allow are left out."""
+def aftermath(program: Program, material: Material, trained: int) -> Facts:
+    """Facts of a program after its last step; those that its rows do not allow are left out.
+
+    Args:
+        program: that was trained.
+        material: its rows.
+        trained: rows that it was trained on, the same one twice counted twice; a large encoder in a short arm is not
+            asked for many more.
+    """
     found: Facts = {}
     if material.pool is None or material.probe is None:
         return found
     with contextlib.suppress(RuntimeError, ValueError, IndexError, KeyError):
-        found |= of_documents(program, material)
+        found |= of_documents(program, material, min(MOST, trained // 2))
     with contextlib.suppress(RuntimeError, ValueError, IndexError, KeyError):
         found["overfit.train"] = of_trained_rows(program, material)
     return found
@@ -49,7 +56,7 @@ def of_trained_rows(program: Program, material: Material) -> float:
     return float(ranks.mean())
 
 
-def of_documents(program: Program, material: Material) -> Facts:
+def of_documents(program: Program, material: Material, most: int) -> Facts:
     """Queries held back against the different documents of the rows: hubs among these, and their frequency."""
     assert material.pool is not None
     assert material.probe is not None
@@ -58,8 +65,8 @@ def of_documents(program: Program, material: Material) -> Facts:
     first = {int(n): i for i, n in reversed(list(enumerate(numbers.tolist())))}
     own = numbers[material.pool.rows :]
     # the documents of the queries themselves, and others up to the most
-    wanted = list(dict.fromkeys([*own.tolist(), *first]))[:MOST]
-    if len(wanted) < LEAST:
+    wanted = list(dict.fromkeys([*own.tolist(), *first]))[:most]
+    if len(wanted) < LEAST or len(own.unique()) > len(wanted):
         return {}
     query, _ = embedded(program, material.probe, material.size)
     _, document = embedded(program, both.take([first[n] for n in wanted]), material.size)

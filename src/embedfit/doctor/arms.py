@@ -165,7 +165,7 @@ def train(
         probe, rank = gauge.probe_and_rank(program)
         metric = gauge.of(program) if gauge.has_metric else probe
         noise = gauge.noise(program)
-        marks = aftermath(program, material) if arm.name == WATCHED else {}
+        marks = aftermath(program, material, len(losses) * material.size) if arm.name == WATCHED else {}
     course.append((len(losses), metric))
     return Trial(
         metric=metric, probe=probe, start=start, probe_start=probe_start, course=tuple(course), losses=tuple(losses),
