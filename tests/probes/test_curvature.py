@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
+from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import nn
 from torch.nn.functional import cross_entropy, normalize
 
+from embedfit.errors import EmbedfitError
 from embedfit.probes.curvature import curvature
 
 
@@ -38,6 +42,32 @@ def test_a_place_is_told_by_both_ends_of_its_spectrum(eigenvalues: list[float], 
     assert found.lowest == pytest.approx(min(eigenvalues), abs=1e-5)
     if place == "saddle":
         assert abs(float(found.escape[0] @ turn[:, -1])) == pytest.approx(1.0, abs=1e-3)
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_coordinates_that_the_loss_does_not_know_are_flat(sign: float) -> None:
+    # an embedding table, of which a batch touches half the rows
+    curved = sign * torch.linspace(1.0, 3.0, 100, dtype=torch.float64)
+    table = torch.zeros(200, dtype=torch.float64, requires_grad=True)
+    found = curvature(lambda: (curved * table[:100].square()).sum(), [table])
+    ends = sorted([0.0, 6.0 * sign])
+    assert [found.lowest, found.sharpness] == pytest.approx(ends, abs=0.06)
+    assert found.place == ("valley" if sign > 0 else "saddle")
+    if sign > 0:
+        assert found.lowest == pytest.approx(0.0, abs=1e-9)
+        assert float(found.escape[0][100:].norm()) == pytest.approx(1.0, abs=1e-3)
+
+
+def test_what_lanczos_does_not_find_is_an_error_with_a_hint(monkeypatch: pytest.MonkeyPatch) -> None:
+    def tired(operator: LinearOperator, *, maxiter: int = 1, **settings: Any) -> Any:
+        return eigsh(operator, maxiter=maxiter, **settings)
+
+    monkeypatch.setattr("embedfit.probes.curvature.eigsh", tired)
+    x = torch.ones(400, dtype=torch.float64, requires_grad=True)
+    curved = torch.linspace(1.0, 2.0, 400, dtype=torch.float64)
+    with pytest.raises(EmbedfitError, match="not found") as raised:
+        curvature(lambda: (curved * x.square()).sum(), [x], tolerance=1e-12)
+    assert raised.value.hint
 
 
 def test_away_from_where_it_stands_still_a_loss_slopes_and_the_escape_points_down() -> None:

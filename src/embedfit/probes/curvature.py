@@ -10,8 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.sparse.linalg import LinearOperator, eigsh
+from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from torch import Tensor
+
+from embedfit.errors import EmbedfitError
 
 FLAT = 1e-3
 """Share of the largest curvature below which the other end counts as flat."""
@@ -50,16 +52,20 @@ class Curvature:
 def curvature(loss: Callable[[], Tensor], parameters: Sequence[Tensor], *, tolerance: float = 1e-2) -> Curvature:
     """The curvature of a loss at the parameters as they are; about a hundred times the work of a step.
 
-    Nothing is changed: parameters, their gradients and random numbers are as before. A loss that draws random numbers
-    (dropout) is to draw the same ones at each call, or to draw none (`model.eval()`).
+    Nothing is changed: parameters, their gradients and random numbers are as before. The loss is called once and the
+    graph of its gradient is held for all products, so that this takes about the memory of two backward passes; random
+    numbers that it draws (dropout) are part of what is measured, `model.eval()` measures without them.
 
     Args:
-        loss: the loss of a batch, made anew at each call, twice differentiable.
+        loss: the loss of a batch, twice differentiable.
         parameters: what it is a function of; two numbers at least.
         tolerance: of the eigenvalues, as a share.
 
     Returns:
         Both ends of the spectrum, and what kind of place that is.
+
+    Raises:
+        EmbedfitError: an end of the spectrum is not found to this tolerance.
 
     References:
         Lanczos by ARPACK (`scipy.sparse.linalg.eigsh`); Pearlmutter 1994, Fast exact multiplication by the Hessian;
@@ -75,8 +81,7 @@ def curvature(loss: Callable[[], Tensor], parameters: Sequence[Tensor], *, toler
             product = torch.autograd.grad(flat, parameters, direction, retain_graph=True, materialize_grads=True)
             return torch.cat([p.reshape(-1) for p in product]).double().cpu().numpy()
 
-        highest, _ = _end(times, len(flat), "LA", tolerance)
-        lowest, vector = _end(times, len(flat), "SA", tolerance)
+        highest, lowest, vector = _ends(times, len(flat), tolerance)
     slope = float(vector @ flat.detach().double().cpu().numpy())
     vector = -vector if slope > 0 else vector
     norm, size = float(flat.detach().norm()), float(sum(p.detach().square().sum() for p in parameters) ** 0.5)
@@ -91,20 +96,40 @@ def curvature(loss: Callable[[], Tensor], parameters: Sequence[Tensor], *, toler
     )
 
 
-def _end(
-    times: Callable[[Float[np.ndarray, " n"]], Float[np.ndarray, " n"]], n: int, which: str, tolerance: float
-) -> tuple[float, Float[np.ndarray, " n"]]:
-    """One end of the spectrum, and its direction."""
+Product = Callable[[Float[np.ndarray, " n"]], Float[np.ndarray, " n"]]
+
+
+def _ends(times: Product, n: int, tolerance: float) -> tuple[float, float, Float[np.ndarray, " n"]]:
+    """Both ends of the spectrum, and the direction of the lower one."""
     if n < 4:  # too small for Lanczos
         whole = np.stack([times(row) for row in np.eye(n)])
         values, vectors = np.linalg.eigh((whole + whole.T) / 2)
-        at = -1 if which == "LA" else 0
-        return float(values[at]), vectors[:, at]
+        return float(values[-1]), float(values[0]), vectors[:, 0]
     start = np.random.default_rng(0).standard_normal(n)
     if not times(start).any():  # flat in every direction, which Lanczos cannot begin from
-        return 0.0, start / np.linalg.norm(start)
+        return 0.0, 0.0, start / np.linalg.norm(start)
+    far, outer = _farthest(times, start, tolerance)
+    # ARPACK begins from H v, where directions that H does not know (rows of a table that the batch does not touch) are
+    # exact zeros and stay so; H - far I knows them all, and its farthest end is the other end of H. Its tolerance is a
+    # share of the whole width of the spectrum.
+    shift, inner = _farthest(lambda v: times(v) - far * v.reshape(-1), start, min(tolerance, FLAT))
+    near = far + shift
+    return (far, near, inner) if far > near else (near, far, outer)
+
+
+def _farthest(
+    times: Product, start: Float[np.ndarray, " n"], tolerance: float
+) -> tuple[float, Float[np.ndarray, " n"]]:
+    """The eigenvalue farthest from zero, and its direction."""
+    n = len(start)
     operator = LinearOperator((n, n), matvec=times, dtype=np.float64)
-    values, vectors = eigsh(operator, k=1, which=which, tol=tolerance, v0=start, ncv=min(n, 20))
+    try:
+        values, vectors = eigsh(operator, k=1, which="LM", tol=tolerance, v0=start, ncv=min(n, 20))
+    except ArpackNoConvergence as error:
+        raise EmbedfitError(
+            f"the curvature of {n:,} parameters is not found to a share of {tolerance:g}: {error}",
+            hint="measure it in float64, or give a greater tolerance",
+        ) from None
     return float(values[0]), vectors[:, 0]
 
 
