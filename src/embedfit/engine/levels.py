@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from embedfit.data.batches import rows_of
 from embedfit.data.examples import Examples
 from embedfit.engine.defaults import Chosen
 from embedfit.engine.objective import OBJECTIVES, Asked
-from embedfit.losses import Loss, PairLoss, Softmax, Symmetric
+from embedfit.losses import Loss, PairLoss, Sigmoid, Softmax, Symmetric
 from embedfit.losses.temperature import COLDEST, Temperature
 from embedfit.probes.attainable import Points, collapsed, lowest, widest_angle, widest_margin
 from embedfit.probes.floor import cosent_chance, cosent_floor
@@ -82,15 +83,30 @@ def levels(loss: Loss, candidates: float) -> tuple[float, float]:
     """Floor of a loss of rows, and its level when all candidates look alike.
 
     Args:
-        loss: a learned temperature counts as the lowest it may reach, a falling one as its last in the floor.
+        loss: a learned temperature counts as the lowest it may reach, a falling one as its last, and a learned bias as
+            the best there is, in the floor.
         candidates: documents each query is compared with, on average.
     """
     inner = loss.loss if isinstance(loss, Symmetric) else loss
     end = copy.deepcopy(inner)
     end.at(1.0)
-    if isinstance(end, Softmax) and end.temperature.learned:
+    if isinstance(end, Softmax | Sigmoid) and end.temperature.learned:
         end.temperature = Temperature(COLDEST)
+    if isinstance(end, Sigmoid) and end.bias.requires_grad:
+        end.bias.data.fill_(_best_bias(end, candidates - 1))
     return lowest(_row(end, candidates - 1), candidates), collapsed(_row(inner, candidates - 1))
+
+
+def _best_bias(loss: Sigmoid, others: float) -> float:
+    """Where a learned bias makes the loss lowest: on a simplex, whose cosines are as far apart as they get."""
+    moved = copy.deepcopy(loss)
+
+    def at(bias: float) -> float:
+        moved.bias.data.fill_(bias)
+        return float(_row(moved, others)(np.ones(1), np.full(1, -1 / max(1.0, others)))[0])
+
+    reach = 2 * float(loss.temperature.scale)  # twice the largest logit
+    return float(minimize_scalar(at, bounds=(-reach, reach), method="bounded").x)
 
 
 def _row(loss: Loss, others: float) -> Callable[[Points, Points], Points]:
