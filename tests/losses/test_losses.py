@@ -40,12 +40,12 @@ def test_a_loss_equals_its_definition_in_float64(case: Case, seed: int, q: int, 
     torch.testing.assert_close(case.loss(scores).detach(), by_definition(case, scores), rtol=1e-5, atol=1e-9)
 
 
-@pytest.mark.parametrize("case", ROWS[:3], ids=str)
+@pytest.mark.parametrize("case", ROWS, ids=str)
 def test_symmetric_is_the_mean_of_both_directions(case: Case) -> None:
     scores = random_scores(6, 6, seed=3)
     one = Scores(scores.values, torch.eye(6, dtype=torch.bool), scores.candidate | torch.eye(6, dtype=torch.bool))
     there, back = by_definition(case, one), by_definition(case, one.T)
-    torch.testing.assert_close(Symmetric(case.loss)(one), (there + back) / 2)
+    torch.testing.assert_close(Symmetric(case.loss)(one).detach(), (there + back) / 2, rtol=1e-5, atol=1e-9)
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)

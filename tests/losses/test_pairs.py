@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from embedfit.losses import BYOL, AnglE, CoSENT, PairLoss, SimSiam, SoftmaxHead
-from embedfit.scores import paired_scores
+from embedfit.losses import BYOL, AnglE, CoSENT, CosineRegression, Loss, PairLoss, SimSiam, SoftmaxHead
+from embedfit.scores import Scores, paired_scores
 
 
 def pair(seed: int = 0, q: int = 5, e: int = 6) -> tuple[Tensor, Tensor, Tensor]:
@@ -65,6 +65,69 @@ def test_views_that_predict_each_other_reach_minus_one() -> None:
     loss.predictor = nn.Identity()
     torch.testing.assert_close(loss(query, 3 * query, None), torch.full((5,), -1.0, dtype=torch.float64))
     assert (loss(query, document, None).abs() < 1).all()
+
+
+def predicted(loss: SimSiam | BYOL, x: Tensor) -> Tensor:
+    """The predictor by hand: linear, layer norm, cut at 0, linear."""
+    first, norm, _, last = loss.predictor.layers
+    inner = first.weight @ x
+    inner = (inner - inner.mean()) / (inner.var(correction=0) + norm.eps).sqrt() * norm.weight + norm.bias
+    return last.weight @ inner.clamp(min=0) + last.bias
+
+
+def cosine(x: Tensor, y: Tensor) -> float:
+    return float(x @ y / (x.norm() * y.norm()))
+
+
+@torch.no_grad()
+def test_losses_without_negatives_are_minus_the_cosine_of_what_is_predicted() -> None:
+    query, document, _ = pair()
+    sim, byol = SimSiam(6).double(), BYOL(6, nn.Linear(1, 1)).double()
+    there = [cosine(predicted(sim, q), d) for q, d in zip(query, document, strict=True)]
+    back = [cosine(predicted(sim, d), q) for q, d in zip(query, document, strict=True)]
+    expected = torch.tensor([-(a + b) / 2 for a, b in zip(there, back, strict=True)], dtype=torch.float64)
+    torch.testing.assert_close(sim(query, document, None), expected)
+    one = [-cosine(predicted(byol, q), d) for q, d in zip(query, document, strict=True)]
+    torch.testing.assert_close(byol(query, document, None), torch.tensor(one, dtype=torch.float64))
+
+
+class OfScores(PairLoss):
+    """A graded loss of cosines, asked as one of embeddings."""
+
+    def __init__(self, loss: Loss) -> None:
+        super().__init__()
+        self.loss = loss
+
+    def forward(self, query: Tensor, document: Tensor, grade: Tensor | None) -> Tensor:
+        q, d = (torch.nn.functional.normalize(x, dim=1) for x in (query, document))
+        assert grade is not None
+        return self.loss(Scores((q * d).sum(1, keepdim=True), *[torch.ones(len(q), 1, dtype=torch.bool)] * 2,
+                                grade[:, None]))  # fmt: skip
+
+
+PAIRS: list[PairLoss] = [
+    AnglE(0.1), SoftmaxHead(6, classes=3), SimSiam(6, stop=False), BYOL(6, nn.Linear(1, 1)),
+    OfScores(CoSENT(0.1)), OfScores(CosineRegression()),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("loss", PAIRS, ids=lambda loss: type(getattr(loss, "loss", loss)).__name__)
+def test_gradients_of_pair_losses_agree_with_finite_differences(loss: PairLoss) -> None:
+    query, document, grade = pair()
+    whole = loss.double()
+    # no gradient flows into what BYOL predicts
+    leaves = (
+        (query.requires_grad_(),) if isinstance(loss, BYOL) else (query.requires_grad_(), document.requires_grad_())
+    )
+    assert torch.autograd.gradcheck(lambda q, d=document: whole(q, d, grade), leaves)
+
+
+@pytest.mark.parametrize("loss", PAIRS, ids=lambda loss: type(getattr(loss, "loss", loss)).__name__)
+def test_permuting_the_pairs_permutes_their_losses(loss: PairLoss) -> None:
+    query, document, grade = pair()
+    order, whole = torch.tensor([3, 0, 4, 1, 2]), loss.double()
+    permuted = whole(query[order], document[order], grade[order])
+    torch.testing.assert_close(permuted, whole(query, document, grade)[order])
 
 
 def test_the_copy_follows_the_tower_and_gets_no_gradient() -> None:
