@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +16,7 @@ import torch
 
 import embedfit as ef
 from embedfit import job
-from embedfit.errors import RecipeError
+from embedfit.errors import DataError, RecipeError
 from embedfit.recipe import Recipe, patch
 
 SETTINGS = {
@@ -130,3 +131,24 @@ def test_two_processes_that_stop_are_followed_by_one_that_ends_where_one_alone_w
     weights = other.model.state_dict()
     for name, value in one.model.state_dict().items():
         torch.testing.assert_close(weights[name], value, rtol=1e-4, atol=1e-6)
+
+
+def test_rows_without_text_are_named_in_the_sample_and_their_share_is_said(pairs: Path) -> None:
+    table = pl.read_parquet(pairs / "1.parquet")
+    table = table.with_columns(positive=pl.when(pl.int_range(pl.len()) % 4 == 0).then(None).otherwise("positive"))
+    table.write_parquet(pairs / "1.parquet", row_group_size=17)
+    rows = job.gather(patch(Recipe(), {**SETTINGS, "data.files": [str(pairs)], "data.on_bad_rows": "skip"}))
+    assert rows.dev is not None
+    assert len(rows.train) + len(rows.dev) == 280
+    assert len(rows.train.left_out) == 40
+    assert str(rows.train.left_out[1]) == f"{pairs / '1.parquet'}: row 5 of row group 1, column 'positive': no text"
+    assert "40 of 320 rows looked at (12.5%) have no text; such rows are skipped" in job._notes(rows)
+    assert len(job._notes(replace(rows, train=replace(rows.train, left_out=())))) == 1
+
+
+def test_more_held_out_rows_than_the_sample_has_are_said_to_be_of_the_sample(pairs: Path) -> None:
+    recipe = patch(Recipe(), {**SETTINGS, "data.files": [str(pairs)], "data.dev": 60_000})
+    with pytest.raises(
+        DataError, match=r"60000, and there are 320 rows in the sample of the 320 that are read in parts"
+    ):
+        job.gather(recipe)

@@ -39,7 +39,8 @@ def gather(recipe: Recipe, *, train: Pairs | None = None, dev: Pairs | None = No
         dev = read_files(recipe, data.dev_files)
     if dev is not None:
         return Rows(train=train, dev=dev, out_of_scope=outside, shards=shards)
-    rows = divide(train, data.dev, seed=recipe.optim.seed)
+    where = "" if shards is None else f" in the sample of the {len(shards):,} that are read in parts"
+    rows = divide(train, data.dev, seed=recipe.optim.seed, where=where)
     if shards is not None and rows.dev is not None:  # by their text: the same query may stand anywhere
         shards = replace(shards, held_out=frozenset(map(normalise, rows.dev.table["query"])))
     return replace(rows, out_of_scope=outside, shards=shards)
@@ -81,8 +82,14 @@ def read_files(recipe: Recipe, files: Sequence[str]) -> Pairs:
     return read(source, kind=data.kind, columns=data.columns, on_bad_rows=data.on_bad_rows, encoding=data.encoding)
 
 
-def divide(pairs: Pairs, dev: float | Literal["auto"], *, seed: int) -> Rows:
+def divide(pairs: Pairs, dev: float | Literal["auto"], *, seed: int, where: str = "") -> Rows:
     """Hold rows out; where the rows do not allow it, train on all of them and say so.
+
+    Args:
+        pairs: the rows.
+        dev: a share below 1, or a number of them.
+        seed: of the division.
+        where: they stand, in words, where they are not all there are.
 
     Raises:
         DataError: as many rows are to be held out as there are, or more, or not a whole number of them.
@@ -92,13 +99,14 @@ def divide(pairs: Pairs, dev: float | Literal["auto"], *, seed: int) -> Rows:
         return Rows(train=pairs, dev=None, note="nothing is held out, as asked")
     if dev >= 1 and (dev != int(dev) or dev >= len(pairs)):
         raise DataError(
-            f"data.dev is {dev:g}, and there are {len(pairs):,} rows",
-            hint="a share below 1, or a whole number of rows below their number",
+            f"data.dev is {dev:g}, and there are {len(pairs):,} rows{where}",
+            hint="a share below 1, or a whole number of rows below their number"
+            + ("; or name a file of them with --dev" if where else ""),
         )
     try:
         train, held_out = split(pairs, dev=dev if dev < 1 else int(dev), seed=seed)
     except DataError as error:
         return Rows(train=pairs, dev=None, note=error.message)
     if len(train) < 2:
-        return Rows(train=pairs, dev=None, note=f"{len(pairs)} rows are too few to hold any out")
+        return Rows(train=pairs, dev=None, note=f"{len(pairs)} rows{where} are too few to hold any out")
     return Rows(train=train, dev=held_out)

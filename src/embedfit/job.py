@@ -159,6 +159,12 @@ def _notes(rows: Rows) -> list[str]:
     notes = [f"no held-out metric: {rows.note}"] if rows.note else []
     if rows.shards is not None:
         notes.append(f"{len(rows.shards):,} rows are read while training; the audit is of {len(rows.train):,} of them")
+        bad = len(rows.train.left_out)
+        if bad:
+            looked = bad + len(rows.train) + (len(rows.dev) if rows.shards.held_out and rows.dev is not None else 0)
+            notes.append(
+                f"{bad:,} of {looked:,} rows looked at ({bad / looked:.1%}) have no text; such rows are skipped"
+            )
     return notes
 
 

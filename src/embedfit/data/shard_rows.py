@@ -28,7 +28,7 @@ from jaxtyping import Int
 
 from embedfit.data.batches import generator, steps_per_epoch
 from embedfit.data.shards import Shards
-from embedfit.errors import DataError
+from embedfit.errors import BadRow, DataError
 from embedfit.pairs import Pairs, normalise
 from embedfit.team import ALONE, Team
 
@@ -136,6 +136,8 @@ def texts_of(shards: Shards, part: Slice, team: Team = ALONE) -> tuple[list[str]
 def sample_of(shards: Shards, *, seed: int, rows: int = SAMPLE) -> Pairs:
     """Some rows, drawn from some row groups: for whatever needs to look at rows before training begins.
 
+    Those of them that have no text are named as left out, where such rows are to be skipped.
+
     Raises:
         DataError: a file cannot be read, or a text is missing.
     """
@@ -144,6 +146,7 @@ def sample_of(shards: Shards, *, seed: int, rows: int = SAMPLE) -> Pairs:
     groups = sorted(sorted(drawn, key=lambda g: shards.sizes[g] == 0)[:SAMPLED])
     there = sum(shards.sizes[g] for g in groups)
     table: dict[str, list[str]] = {"query": [], "positive": []}
+    left_out: list[BadRow] = []
     for g in groups:
         count = min(shards.sizes[g], -(-rows * shards.sizes[g] // max(1, there)))
         at = torch.randperm(shards.sizes[g], generator=draw)[:count].sort().values.numpy()
@@ -152,9 +155,13 @@ def sample_of(shards: Shards, *, seed: int, rows: int = SAMPLE) -> Pairs:
             if _sound(shards, g, int(number), query, positive):
                 table["query"].append(query)
                 table["positive"].append(positive)
+            else:
+                column = _lacking(shards, query, positive)[0]
+                left_out.append(BadRow(shards.place(g, int(number)), 0, column, "no text"))
         del shards.held[g]
     name = f"{shards.files[0].parent} ({len(shards.files)} files)" if len(shards.files) > 1 else str(shards.files[0])
-    return Pairs(kind="pairs", table=pl.DataFrame(table), source=name, binding=shards.binding)
+    read = pl.DataFrame(table, schema={"query": pl.String, "positive": pl.String})
+    return Pairs(kind="pairs", table=read, source=name, left_out=tuple(left_out), binding=shards.binding)
 
 
 def _cells(shards: Shards, group: int, rows: Int[np.ndarray, " k"]) -> tuple[list[Any], list[Any]]:
@@ -178,13 +185,18 @@ def _sound(shards: Shards, group: int, row: int, *texts: object) -> bool:
     Raises:
         DataError: it has not, and such rows are not to be skipped.
     """
-    lacking = [name for name, text in zip(shards.columns, texts, strict=True) if not _is_text(text)]
+    lacking = _lacking(shards, *texts)
     if lacking and shards.on_bad_rows == "error":
         raise DataError(
             f"{shards.place(group, row)} has no text in the column '{lacking[0]}'",
             hint="leave such rows out and go on: --resume --set data.on_bad_rows=skip",
         )
     return not lacking
+
+
+def _lacking(shards: Shards, *texts: object) -> list[str]:
+    """The columns in which a row has no text."""
+    return [name for name, text in zip(shards.columns, texts, strict=True) if not _is_text(text)]
 
 
 def _is_text(value: object) -> bool:

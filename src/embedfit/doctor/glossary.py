@@ -12,7 +12,7 @@ GLOSSARY: Mapping[str, str] = {
     "data.columns": "role <- column: which column of the source became what",
     "data.columns_unused": "columns of the source that were not used",
     "data.rows": "rows that were read",
-    "data.streamed": "rows that were read while training, where those of data.rows are a sample",
+    "data.streamed": "rows of the files that are read in parts, where those of data.rows are a sample",
     "data.left_out": "rows that were left out",
     "data.texts": "distinct texts",
     "data.queries": "distinct queries",

@@ -77,8 +77,9 @@ def trained(run: Run) -> str:
     if isinstance(facts.get("data.rows"), int):
         classes = facts.get("data.classes")
         within = f" in {classes:,} classes" if isinstance(classes, int) else ""
-        rows = facts["data.streamed"] if isinstance(facts.get("data.streamed"), int) else facts["data.rows"]
-        parts.append(f"trained on {rows:,} rows{within}")
+        streamed = facts.get("data.streamed")
+        rows = f"files of {streamed:,} rows" if isinstance(streamed, int) else f"{facts['data.rows']:,} rows"
+        parts.append(f"trained on {rows}{within}")
     if isinstance(facts.get("train.seconds"), int | float):
         parts.append(f"in {_duration(facts['train.seconds'])}")
     return f"{' '.join(parts)}." if len(parts) > 1 or model != "auto" else "Of this run, only the recipe is known."
