@@ -174,6 +174,18 @@ def test_embeddings_of_our_choice_give_the_loss_they_would_have_had():
     torch.testing.assert_close(slope, true)
 
 
+def test_embeddings_joined_from_features_are_replayed_whole():
+    torch.manual_seed(3)
+    x, halves = torch.randn(N, E), torch.nn.ModuleList([torch.nn.Linear(E, E // 2) for _ in range(2)])
+
+    def step():
+        q, d = (torch.cat([half(y) for half in halves], dim=1) for y in (x, x.roll(1, 0)))
+        return {"query": q, "document": d, "loss": softmax(q, d)}
+
+    q, d = torch.randn(2, N, E)
+    torch.testing.assert_close(Replay(step)(q, d), softmax(q, d))
+
+
 def test_a_step_whose_loss_uses_other_tensors_is_refused():
     x = torch.randn(N, E)
     with pytest.raises(ValueError, match="uses its embeddings"):

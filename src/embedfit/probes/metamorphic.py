@@ -121,9 +121,12 @@ class Replay:
                 if value is wanted:
                     self._uses.setdefault(call, []).append(_Use(leaf, side, first, len(wanted)))
         makers = [one for one in heard if one.result is wanted and one.name in JOINS]
-        for part in [leaf for one in makers for leaf in one.leaves if isinstance(leaf, Tensor)]:
-            self._note(part, side, first, heard)
-            first += len(part)
+        for parts in ([leaf for leaf in one.leaves if isinstance(leaf, Tensor)] for one in makers):
+            if any(part.shape[1:] != wanted.shape[1:] for part in parts) or sum(map(len, parts)) != len(wanted):
+                continue  # a join of coordinates: its parts are no embeddings
+            for part in parts:
+                self._note(part, side, first, heard)
+                first += len(part)
 
     def __call__(self, query: Float[Tensor, "n e"], document: Float[Tensor, "m e"]) -> Float[Tensor, ""]:
         """The loss of other embeddings, with its graph; ValueError where it computes other things for them."""
