@@ -7,10 +7,11 @@ import polars as pl
 import pytest
 import torch
 
-from embedfit.errors import DataError, ModelError
+from embedfit.errors import DataError, ModelError, NonFiniteLossError
 from embedfit.interaction import CrossEncoder, MaxSim, Scorer, fit_scorer, load_scorer, save_scorer
-from embedfit.losses import CosineRegression, InfoNCE
+from embedfit.losses import CosineRegression, Diameter, InfoNCE
 from embedfit.pairs import Pairs
+from embedfit.scores import Scores
 from embedfit.towers import Encoder, TwoTower, build, save
 from embedfit.types import Tokens
 
@@ -99,6 +100,35 @@ def test_training_on_pairs_finds_the_document_of_a_query(make: type[Scorer]) -> 
     assert [scorer.rank(query, TEXTS[2:4])[0][0] for query in TEXTS[:2]] == [0, 1]
 
 
+class Cliff(CosineRegression):
+    """A finite loss whose slope is not."""
+
+    def forward(self, scores: Scores) -> torch.Tensor:
+        return super().forward(scores) + (0 * scores.values.sum()).sqrt()
+
+
+def test_a_gradient_that_is_not_finite_is_not_applied() -> None:
+    scorer = MaxSim(encoder()).eval()
+    before = {name: value.clone() for name, value in scorer.state_dict().items()}
+    with pytest.raises(NonFiniteLossError, match="gradient of step 0"):
+        fit_scorer(scorer, graded(), Cliff(), rate=0.01, steps=2, batch_size=8)
+    assert all(torch.equal(value, before[name]) for name, value in scorer.state_dict().items())
+    assert not scorer.training  # as it was
+
+
+def test_a_margin_that_nothing_would_measure_is_refused() -> None:
+    pairs = Pairs(kind="pairs", table=pl.DataFrame({"query": TEXTS[:2], "positive": TEXTS[2:4]}))
+    with pytest.raises(DataError, match="diameter"):
+        fit_scorer(MaxSim(encoder()), pairs, InfoNCE(0.2, margin=Diameter()), rate=0.01, steps=1)
+
+
+@pytest.mark.parametrize("make", SCORERS)
+def test_of_no_documents_none_is_best(make: type[Scorer]) -> None:
+    scorer = make(encoder())
+    assert scorer.rank(TEXTS[0], []) == []
+    assert scorer.score([], []).shape == (0,)
+
+
 def test_training_depends_on_its_seed_alone() -> None:
     def trained(seed: int) -> list[float]:
         return fit_scorer(MaxSim(encoder()), graded(), CosineRegression(), rate=0.01, steps=3, batch_size=8, seed=seed)
@@ -128,7 +158,7 @@ def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:
 def test_what_makes_no_sense_is_refused() -> None:
     with pytest.raises(ModelError, match="no room"):
         CrossEncoder(encoder(max_tokens=6))
-    with pytest.raises(ValueError, match="its own document"):
+    with pytest.raises(DataError, match="its own document"):
         MaxSim(encoder()).score(TEXTS, TEXTS[:1])
     with pytest.raises(DataError, match="steps"):
         fit_scorer(MaxSim(encoder()), graded(), CosineRegression(), rate=0.01, steps=0)

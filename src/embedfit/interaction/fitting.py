@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["fit_scorer"]
 
 import math
+from contextlib import ExitStack
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from embedfit.data.batches import batch, rows_of
 from embedfit.data.examples import examples
 from embedfit.errors import DataError, NonFiniteLossError
 from embedfit.interaction.scorers import Scorer
-from embedfit.losses import Loss
+from embedfit.losses import Diameter, Loss
 from embedfit.optim import Optimiser, factor, groups
 from embedfit.pairs import Pairs
 from embedfit.scores import Doubtful, Known, Scores, marked
@@ -43,19 +44,25 @@ def fit_scorer(
         The loss of each step.
 
     Raises:
-        DataError: nothing to learn from.
-        NonFiniteLossError: the loss of a step is no number; the weights are those of the step before.
+        DataError: nothing to learn from, or a margin by the diameter, which needs embeddings.
+        NonFiniteLossError: the loss of a step or its gradient is not finite; the weights are those of the step before.
     """
     data = examples(pairs, prototypes=False)
     if steps < 1:
         raise DataError(f"{steps} steps train nothing", hint="give at least one")
+    if any(isinstance(part, Diameter) for part in loss.modules()):
+        raise DataError(
+            "a margin by the diameter needs embeddings, whose width it measures; a scorer has none",
+            hint="take Additive or another margin",
+        )
     query_tokens, document_tokens = scorer.tokenize(data.query_texts), scorer.tokenize(data.document_texts)
     known = None if data.target is not None else Known(data.query_id[data.query], data.document_id[data.positive])
     mover = Optimiser(groups({"query": scorer, "loss": loss}, weight_decay=DECAY), betas=(0.9, 0.999))
     out = []
     was = scorer.training
     scorer.train()
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), ExitStack() as after:
+        after.callback(scorer.train, was)
         torch.manual_seed(seed)
         for step in range(steps):
             loss.at(step / steps)
@@ -67,16 +74,29 @@ def fit_scorer(
                 raise NonFiniteLossError(
                     f"the loss of step {step} is {out[-1]}", rows=rows.tolist(), hint="lower the learning rate"
                 )
-            _move(mover, value, rate * factor(step, total=steps, warmup=round(WARMUP * steps), kind="linear"))
-    scorer.train(was)
+            rate_now = rate * factor(step, total=steps, warmup=round(WARMUP * steps), kind="linear")
+            norm = _move(mover, value, rate_now)
+            if not math.isfinite(norm):
+                raise NonFiniteLossError(
+                    f"the gradient of step {step} is {norm} at a loss of {out[-1]:.4g}",
+                    rows=rows.tolist(),
+                    hint="the weights are still those of the step before: lower the learning rate",
+                )
     return out
 
 
-def _move(mover: Optimiser, value: Tensor, rate: float) -> None:
-    if value.requires_grad:  # a loss may be a constant (CoSENT of equal grades)
-        value.backward()
-        mover.clip(LONGEST)
+def _move(mover: Optimiser, value: Tensor, rate: float) -> float:
+    """Norm of the gradient; nothing is moved, and no gradient kept, where it is not finite."""
+    if not value.requires_grad:  # a loss may be a constant (CoSENT of equal grades)
+        return 0.0
+    value.backward()
+    norm = mover.clip(LONGEST)
+    if math.isfinite(norm):
         mover.step(rate)
+    else:
+        for parameter in mover.parameters:
+            parameter.grad = None
+    return norm
 
 
 def _scores(scorer: Scorer, made: Batch, known: Known | None) -> Scores:

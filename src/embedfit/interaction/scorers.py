@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float, Float32
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from embedfit.errors import ModelError
+from embedfit.errors import DataError, ModelError
 from embedfit.towers import Encoder
 from embedfit.types import Tokens
 
@@ -68,10 +68,15 @@ class Scorer(nn.Module, ABC):
             batch_size: pairs that are read at once.
 
         Raises:
-            ValueError: the two differ in number.
+            DataError: the two differ in number.
         """
         if len(queries) != len(documents):
-            raise ValueError(f"every query needs its own document, got {len(queries)} and {len(documents)}")
+            raise DataError(
+                f"every query needs its own document, got {len(queries)} and {len(documents)}",
+                hint="give as many documents as queries; `rank` compares one query with many documents",
+            )
+        if not queries:
+            return np.zeros(0, np.float32)
         query, document = self.tokenize(queries), self.tokenize(documents)
         # texts of like length together: a rectangle is as wide as its longest
         order = (query.lengths + document.lengths).argsort(stable=True)
@@ -87,6 +92,8 @@ class Scorer(nn.Module, ABC):
 
     def rank(self, query: str, documents: Sequence[str]) -> list[tuple[int, float]]:
         """Positions of the documents and their similarity, best first."""
+        if not documents:
+            return []
         values = self.score([query] * len(documents), documents)
         order = np.argsort(-values, kind="stable")
         return [(int(i), float(values[i])) for i in order]
