@@ -15,10 +15,11 @@ from functools import partial
 from statistics import mean
 from typing import Any
 
+import numpy as np
 import polars as pl
-from scipy.stats import spearmanr
 
 from embedfit.judging import Rows
+from embedfit.metrics import spearman
 from embedfit.pairs import Pairs
 from studies.common import Outcome, Study, interval, judged, lead, part, rows_of, table, verdicts
 
@@ -138,7 +139,7 @@ def of_claims(found: Mapping[Cell, Sequence[Outcome]]) -> str:
     falls = {cell: mean(map(fall, runs)) for cell, runs in found.items()}
     one, fixed = ("random 1:4", "scale 1"), (FIRST, "scale 20")
     fell = falls[one]
-    carried = spearmanr(list(falls.values()), [mean(metric[cell]) for cell in falls]).statistic
+    carried = spearman(np.array(list(falls.values())), np.array([mean(metric[cell]) for cell in falls]))
     highest = max(metric, key=lambda cell: mean(metric[cell]))
     less = max((cell for cell, share in falls.items() if share < 0.9), key=lambda cell: mean(metric[cell]))
     return verdicts(

@@ -79,7 +79,7 @@ class Watch:
     ) -> None:
         if isinstance(error, NonFiniteLossError):
             if self.earlier is not None:  # in the first step after an interruption
-                self._recall(math.inf)
+                self._recall()
             step = self.vigil.record.history.readings.get("loss", [(0, 0.0)])[-1][0] + 1
             self.vigil.take(step, {"loss": math.nan})
             self._tell(step)
@@ -97,12 +97,12 @@ class Watch:
         lost = self.vigil.hopeless() if self.stops else None
         return "" if lost is None else f"{lost.symptom} ({lost.code} {lost.name})"
 
-    def _recall(self, step: float) -> None:
-        """The readings before the interruption: those of the steps that are not taken again."""
+    def _recall(self, step: int | None = None) -> None:
+        """The readings before the interruption; where training goes on with a step, those before that."""
         path, self.earlier = self.earlier, None
         assert path is not None
         for name, curve in read_history(path).readings.items():
-            self.vigil.record.history.readings[name] = [(s, v) for s, v in curve if s < step]
+            self.vigil.record.history.readings[name] = [(s, v) for s, v in curve if step is None or s < step]
 
     def _tell(self, step: int) -> None:
         fresh = self.vigil.look()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,15 +26,17 @@ WIDE = 24
 class Encoder(nn.Module):
     """Stands for a large one, and counts the rows that it is asked for."""
 
-    def __init__(self, dropout: float = 0.0) -> None:
+    def __init__(self, dropout: float = 0.0, wait: float = 0.0) -> None:
         super().__init__()
         self.net = nn.Sequential(nn.Linear(WIDE, 512), nn.Tanh(), *[
             layer for _ in range(6) for layer in (nn.Linear(512, 512), nn.Tanh())
         ], nn.Dropout(dropout), nn.Linear(512, WIDE))  # fmt: skip
         self.rows = 0
+        self.wait = wait
 
     def forward(self, x: torch.Tensor, *, scale: float = 1.0) -> torch.Tensor:
         self.rows += len(x)
+        time.sleep(self.wait * len(x))
         return scale * self.net(x)
 
 
@@ -43,7 +46,7 @@ class Headed(Program):
     def __init__(self, fault: str = "", seed: int = 0) -> None:
         super().__init__(fault, seed)
         torch.manual_seed(7)
-        self.model.encoder = Encoder(0.3 if fault == "random" else 0.0)
+        self.model.encoder = Encoder(0.3 if fault == "random" else 0.0, 0.001 if fault == "slow" else 0.0)
         for p in self.model.encoder.parameters():
             p.requires_grad_(fault == "trained")
 
@@ -129,7 +132,7 @@ def test_the_saving_is_told_where_there_is_one() -> None:
 
 @pytest.mark.slow
 def test_an_investigation_says_what_it_did_not_compute_again() -> None:
-    found = investigate(lambda seed=0: Headed("", seed), budget=8)
+    found = investigate(lambda seed=0: Headed("slow", seed), budget=8)
     assert found.evidence.facts["cached.modules"] == ["encoder"]
     assert found.evidence.facts["cached.share"] > 0.5
     assert "were not computed again" in found.why

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from studies.collapse import collapsed
+from studies.collapse import PLAIN, collapsed
 from studies.common import Outcome, Study, judged, lead
 from studies.corpora import sizes
 from studies.no_negatives import toy
@@ -134,9 +134,9 @@ def test_a_lead_is_open_while_its_interval_holds_nothing() -> None:
 
 
 def test_a_run_has_collapsed_at_the_margin_with_all_embeddings_one_way() -> None:
-    assert collapsed(outcome(loss=0.301, direction=0.97))
-    assert not collapsed(outcome(loss=0.301, direction=0.5))
-    assert not collapsed(outcome(loss=0.2, direction=0.97))
+    assert collapsed(outcome(loss=0.301, direction=0.97), PLAIN)
+    assert not collapsed(outcome(loss=0.301, direction=0.5), PLAIN)
+    assert not collapsed(outcome(loss=0.2, direction=0.97), PLAIN)
 
 
 @pytest.mark.parametrize(("types", "each"), [(50, 3), (100, 12), (150, 25)])
