@@ -134,8 +134,12 @@ class Study:
         if self.quick:
             print("\nThis was the quick form: that it runs, and no verdict.")
             return
-        said = f"`python -m studies.{self.name}`, {len(self.seeds)} seeds; intervals are of 95 % over them."
+        said = f"`python -m studies.{self.name}`, {_counted(len(self.seeds))}"
         (RESULTS / f"{self.name}.md").write_text(f"{said}\n\n{text}\n", "utf-8")
+
+
+def _counted(seeds: int) -> str:
+    return "1 seed." if seeds == 1 else f"{seeds} seeds; intervals are of 95 % over them."
 
 
 def _key(cell: Mapping[str, Any]) -> str:
