@@ -44,6 +44,7 @@ def main() -> None:
             "run.evaluate_every": "10 steps" if study.quick else "1 epoch",
         })  # fmt: skip
         text += [f"### {data}, from scratch", drawn(scratch), of_claims(scratch)]
+        study.write("\n\n".join(text))  # after each: what is done is a page
     losses = {name: LOSSES[name] for name in FEW}
     pretrained = compared(study, "stsb English", losses, (5e-5,), {
         "optim.batch_size": 32,
