@@ -29,7 +29,7 @@ FIRST, TIMES = 32, (4, 16)
 GRID = [0.03 * 3.0**k for k in range(6)]
 KINDS = {"sgd": 100.0, "adamw": 1.0}  # optimiser to the middle of its grid, over that of AdamW
 ENOUGH = 0.01  # regret that nobody minds
-RULES = {"none": 0.0, "square root": 0.5, "linear": 1.0}
+RULES = {"unchanged": 0.0, "square root": 0.5, "linear": 1.0}
 
 
 def settings_for(kind: str, batch: int, rate: float, length: str) -> dict[str, object]:
