@@ -27,8 +27,8 @@ from torch import Tensor
 from embedfit.engine.coordinates import before_units, over, views_of
 from embedfit.engine.learned import gradient_added, gradients
 from embedfit.engine.pairing import Pairing
-from embedfit.engine.tiling import Part, embedded, one_direction, owners, ring, tileable, tiled
-from embedfit.losses import Loss, PairLoss, Symmetric
+from embedfit.engine.tiling import Part, embedded, owners, ring, tileable, tiled
+from embedfit.losses import Loss, PairLoss, Symmetric, one_direction
 from embedfit.scores import Scores, marked, units
 from embedfit.scores.cells import Lookup
 

@@ -18,7 +18,7 @@ from embedfit.data.batches import rows_of
 from embedfit.data.examples import Examples
 from embedfit.engine.defaults import Chosen
 from embedfit.engine.objective import OBJECTIVES, Asked
-from embedfit.losses import Loss, PairLoss, Sigmoid, Softmax, Symmetric
+from embedfit.losses import Loss, PairLoss, Sigmoid, Softmax, one_direction
 from embedfit.losses.temperature import COLDEST, Temperature
 from embedfit.probes.attainable import Points, collapsed, lowest, widest_angle, widest_margin
 from embedfit.probes.floor import cosent_chance, cosent_floor
@@ -87,7 +87,7 @@ def levels(loss: Loss, candidates: float) -> tuple[float, float]:
             the best there is, in the floor.
         candidates: documents each query is compared with, on average.
     """
-    inner = loss.loss if isinstance(loss, Symmetric) else loss
+    inner = one_direction(loss)
     end = copy.deepcopy(inner)
     end.at(1.0)
     if isinstance(end, Softmax | Sigmoid) and end.temperature.learned:

@@ -5,7 +5,7 @@ Axes: q queries and d documents of all processes, e dimensions.
 
 from __future__ import annotations
 
-__all__ = ["Part", "embedded", "one_direction", "owners", "ring", "tileable", "tiled", "tiles_at_hand"]
+__all__ = ["Part", "embedded", "owners", "ring", "tileable", "tiled", "tiles_at_hand"]
 
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from embedfit.engine.learned import gradients
 from embedfit.engine.pairing import Pairing
-from embedfit.losses import Loss, Softmax, Symmetric
+from embedfit.losses import Loss, Softmax, Symmetric, one_direction
 from embedfit.scores import Rivals
 from embedfit.scores.ring import round_the_ring
 from embedfit.scores.tiled import BothWays, both_ways, one_way
@@ -32,11 +32,6 @@ class Part:
     losses: Tensor
     query: Tensor
     document: Tensor
-
-
-def one_direction(loss: Loss) -> Loss:
-    """The loss of queries against documents."""
-    return loss.loss if isinstance(loss, Symmetric) else loss
 
 
 def tileable(loss: Loss, pairing: Pairing) -> bool:

@@ -10,7 +10,7 @@ from torch.nn.functional import normalize
 
 from embedfit.engine.plan import Material, Plan
 from embedfit.engine.step import Objective
-from embedfit.losses import Diameter, InfoNCE, Symmetric
+from embedfit.losses import Diameter, InfoNCE, Loss, one_direction
 from embedfit.towers import Tower, TwoTower
 from embedfit.types import Tokens
 
@@ -30,7 +30,7 @@ def follow(objective: Objective, number: int, plan: Plan, material: Material) ->
     Returns:
         The new margin as a reading; nothing where it stays.
     """
-    inner = objective.loss.loss if isinstance(objective.loss, Symmetric) else objective.loss
+    inner = one_direction(objective.loss) if isinstance(objective.loss, Loss) else objective.loss
     every = max(1, plan.steps // TIMES)
     # not before the first step: classes of an untrained model are as wide as everything
     if not (isinstance(inner, InfoNCE) and isinstance(inner.margin, Diameter)) or not number or number % every:

@@ -8,7 +8,7 @@ from embedfit.losses.margins import Additive, Angular, Diameter, Least, Margin, 
 from embedfit.losses.pairs import BYOL, AnglE, PairLoss, SimSiam, SoftmaxHead
 from embedfit.losses.ranking import Circle, Hinge, Homotopy
 from embedfit.losses.softmax import DCL, Debiased, Focal, LogQ, TargetProbability
-from embedfit.losses.symmetric import Symmetric
+from embedfit.losses.symmetric import Symmetric, one_direction
 from embedfit.losses.temperature import Temperature
 
 __all__ = [
@@ -39,4 +39,5 @@ __all__ = [
     "Symmetric",
     "TargetProbability",
     "Temperature",
+    "one_direction",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Symmetric"]
+__all__ = ["Symmetric", "one_direction"]
 
 from jaxtyping import Float
 from torch import Tensor
@@ -38,3 +38,8 @@ class Symmetric(Loss):
         owners = scores.positive.sum(0).clamp(min=1)
         back = self.loss(scores.T).where(scores.positive.any(0), 0.0) / owners
         return (there + scores.positive.to(back.dtype) @ back) / 2
+
+
+def one_direction(loss: Loss) -> Loss:
+    """The loss of queries against documents, of a loss in both directions too."""
+    return loss.loss if isinstance(loss, Symmetric) else loss
