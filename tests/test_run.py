@@ -154,7 +154,12 @@ def test_what_is_written_is_always_json_and_only_infinities_and_nan_are_lost(val
 
 
 def test_sweeping_takes_what_a_killed_process_left_and_nothing_else(tmp_path: Path) -> None:
-    own = [".facts.json.a8_dk2qz", "checkpoints/.last.safetensors.abcdefgh", "catalogue/.keys.npy.12345678"]
+    own = [
+        ".facts.json.a8_dk2qz",
+        "checkpoints/.tmp6G4UHe",
+        "checkpoints/.last.safetensors.abcdefgh",
+        "catalogue/.keys.npy.12345678",
+    ]
     others = [".env.training", "facts.json", ".facts.json", "checkpoints/last.safetensors", ".git/config"]
     for name in own + others:
         (tmp_path / name).parent.mkdir(exist_ok=True)

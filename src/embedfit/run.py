@@ -180,7 +180,8 @@ FILES = (
     "findings.json", "report.html", "model", "last.safetensors", "keys.npy", "owner.npy", "candidates.parquet",
     "catalogue.json", "words.parquet", "words.json",
 )  # fmt: skip
-_TEMPORARY = re.compile(rf"\.({'|'.join(map(re.escape, FILES))})\.\w{{8}}")
+# the second kind is safetensors', which renames its own file onto the one that it was given
+_TEMPORARY = re.compile(rf"\.({'|'.join(map(re.escape, FILES))})\.\w{{8}}|\.tmp\w{{6}}")
 
 
 def sweep(folder: Path) -> None:
