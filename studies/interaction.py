@@ -4,24 +4,23 @@
 
 A pretrained MiniLM, English STS-B, regression of the grade with each of the three. A pair means the same where its
 grade is 3 at least; each threshold is the most accurate one on the held-out pairs, and accuracy is that on the test
-pairs, also for the third of them whose sentences share the most words and the third that share the fewest.
+pairs, also for the third of them whose sentences share the most words and the third that share the fewest (cosine of
+TF-IDF). It is `embedfit.compare_scorers` that measures.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 from benchmarks.datasets import CELLS
 from benchmarks.quality import minilm
 
 from embedfit.engine.fit import fit, prepare
-from embedfit.evaluate.classify import pair_threshold
+from embedfit.evaluate.matchers import Towers, compare_scorers
 from embedfit.interaction import CrossEncoder, MaxSim, Scorer, fit_scorer
 from embedfit.losses import CosineRegression
 from embedfit.metrics import spearman
@@ -34,7 +33,6 @@ MOST = 96  # tokens of a text, of a pair for the cross-encoder
 SAME = 3.0
 RATE, BATCH = 5e-5, 16
 DOCUMENTS = 200
-Score = Callable[[Sequence[str], Sequence[str]], np.ndarray]
 
 
 def encoder() -> Encoder:
@@ -44,58 +42,32 @@ def encoder() -> Encoder:
     return tower
 
 
-def two_towers(train: Pairs, dev: Pairs, steps: int, seed: int) -> tuple[Score, Callable[[str, Sequence[str]], float]]:
-    """Cosine of two embeddings; documents are embedded beforehand."""
+def two_towers(train: Pairs, dev: Pairs, steps: int, seed: int) -> TwoTower:
+    """Cosine of two embeddings."""
     settings = {"loss.kind": "cosine", "optim.batch_size": BATCH, "optim.learning_rate": RATE, "run.threads": 1,
                 "optim.length": f"{steps} steps", "optim.schedule": "linear", "optim.average": 0.0,
                 "optim.layer_decay": 1.0, "optim.seed": seed, "run.evaluate_every": "100%"}  # fmt: skip
     made = prepare(train, patch(Recipe(), settings), TwoTower(encoder()))
     model = made.objective.model
-
-    def score(queries: Sequence[str], documents: Sequence[str]) -> np.ndarray:
-        return np.asarray((model.encode(queries) * model.encode(documents)).sum(1))
+    first, second = (dev.table[name].to_list() for name in ("sentence1", "sentence2"))
 
     def measure(_: TwoTower) -> Mapping[str, float]:
-        return {"dev/spearman": spearman(score(*_texts(dev)), dev.table["score"].to_numpy())}
+        return {"dev/spearman": spearman(Towers(model).score(first, second), dev.table["score"].to_numpy())}
 
     with TemporaryDirectory() as folder:
         fit(made, folder=Path(folder), measure=measure, progress=lambda step, steps, found: None, held_out="dev")
-
-    def seconds(query: str, documents: Sequence[str]) -> float:
-        stored = model.encode(documents)
-        return _timed(lambda: stored @ model.encode([query])[0])
-
-    return score, seconds
+    return model
 
 
-def scored(
-    make: Callable[[Encoder], Scorer], train: Pairs, dev: Pairs, steps: int, seed: int
-) -> tuple[Score, Callable[[str, Sequence[str]], float]]:
-    """One of the scorers; late interaction stores the tokens of documents beforehand."""
+def scored(make: Callable[[Encoder], Scorer], train: Pairs, dev: Pairs, steps: int, seed: int) -> Scorer:
+    """One of the scorers."""
     del dev  # no step is chosen
     scorer = make(encoder())
     fit_scorer(scorer, train, CosineRegression(), rate=RATE, steps=steps, batch_size=BATCH, seed=seed)
-    scorer.eval()
-
-    def seconds(query: str, documents: Sequence[str]) -> float:
-        if not isinstance(scorer, MaxSim):
-            return _timed(lambda: scorer.rank(query, documents))
-        stored = scorer.states(scorer.tokenize(documents))
-        return _timed(lambda: scorer.met(scorer.states(scorer.tokenize([query])), stored))
-
-    return scorer.score, seconds
+    return scorer
 
 
-def _timed(work: Callable[[], object]) -> float:
-    work()
-    began = time.perf_counter()
-    for _ in range(3):
-        work()
-    return (time.perf_counter() - began) / 3
-
-
-Trained = tuple[Score, Callable[[str, Sequence[str]], float]]
-WAYS: Mapping[str, Callable[[Pairs, Pairs, int, int], Trained]] = {
+WAYS: Mapping[str, Callable[[Pairs, Pairs, int, int], TwoTower | Scorer]] = {
     "two towers": two_towers,
     "late interaction": partial(scored, MaxSim),
     "cross-encoder": partial(scored, CrossEncoder),
@@ -108,29 +80,15 @@ def measured(way: str, steps: int, seed: int, rows: int | None = None) -> Mappin
     assert dev is not None
     if rows:
         train, dev, test = (part.take(list(range(rows))) for part in (train, dev, test))
-    score, seconds = WAYS[way](train, dev, steps, seed)
-    (on_dev, of_dev), (on_test, of_test) = ((score(*_texts(p)), p.table["score"].to_numpy()) for p in (dev, test))
-    right = (on_test >= pair_threshold(on_dev, of_dev >= SAME, "accuracy")) == (of_test >= SAME)
-    shared = overlap(test)
-    low, high = np.quantile(shared, [1 / 3, 2 / 3])
-    documents = _texts(test)[1][:DOCUMENTS]
+    found = compare_scorers({way: WAYS[way](train, dev, steps, seed)}, dev, test, same=SAME, documents=DOCUMENTS)
+    made = found.ways[way]
     return {
-        "accuracy": float(right.mean()),
-        "few shared words": float(right[shared <= low].mean()),
-        "many shared words": float(right[shared >= high].mean()),
-        "spearman": float(spearman(on_test, of_test)),
-        "milliseconds": 1000 * seconds(_texts(test)[0][0], documents),
+        "accuracy": made.accuracy.value,
+        "few shared words": made.few_shared.value,
+        "many shared words": made.many_shared.value,
+        "spearman": float(spearman(made.similarity, test.table["score"].to_numpy())),
+        "milliseconds": 1000 * made.seconds,
     }
-
-
-def _texts(pairs: Pairs) -> tuple[list[str], list[str]]:
-    return pairs.table["sentence1"].to_list(), pairs.table["sentence2"].to_list()
-
-
-def overlap(pairs: Pairs) -> np.ndarray:
-    """Words that two sentences share, of all that they have."""
-    words = [[set(text.lower().split()) for text in texts] for texts in _texts(pairs)]
-    return np.array([len(a & b) / max(1, len(a | b)) for a, b in zip(*words, strict=True)])
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from embedfit.doctor.investigation import investigate
     from embedfit.errors import EmbedfitError
     from embedfit.evaluate.compare import compare
+    from embedfit.evaluate.matchers import compare_scorers
     from embedfit.pairs import Pairs
     from embedfit.probes.curvature import curvature
     from embedfit.recipe import Recipe
@@ -35,6 +36,7 @@ __all__ = [
     "TwoTower",
     "audit",
     "compare",
+    "compare_scorers",
     "curvature",
     "demo",
     "diagnose",
@@ -61,6 +63,7 @@ _HOME = {
     "TwoTower": "embedfit.towers",
     "audit": "embedfit.data.audit",
     "compare": "embedfit.evaluate.compare",
+    "compare_scorers": "embedfit.evaluate.matchers",
     "curvature": "embedfit.probes.curvature",
     "demo": "embedfit.data.demo",
     "diagnose": "embedfit.api",

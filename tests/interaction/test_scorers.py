@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import polars as pl
@@ -8,7 +9,7 @@ import pytest
 import torch
 
 from embedfit.errors import DataError, ModelError, NonFiniteLossError
-from embedfit.interaction import CrossEncoder, MaxSim, Scorer, fit_scorer, load_scorer, save_scorer
+from embedfit.interaction import CrossEncoder, MaxSim, Scorer, fit_scorer, folder, load_scorer, save_scorer
 from embedfit.losses import CosineRegression, Diameter, InfoNCE
 from embedfit.pairs import Pairs
 from embedfit.scores import Scores
@@ -162,3 +163,37 @@ def test_what_makes_no_sense_is_refused() -> None:
         MaxSim(encoder()).score(TEXTS, TEXTS[:1])
     with pytest.raises(DataError, match="steps"):
         fit_scorer(MaxSim(encoder()), graded(), CosineRegression(), rate=0.01, steps=0)
+
+
+@pytest.mark.parametrize("make", SCORERS)
+def test_what_is_worked_out_beforehand_changes_no_similarity(make: type[Scorer]) -> None:
+    scorer = make(encoder()).train()
+    ask = scorer.against(TEXTS)
+    assert ask(TEXTS[0]) == pytest.approx(scorer.score([TEXTS[0]] * 5, TEXTS), abs=1e-5)
+    assert scorer.training
+    assert scorer.against([])("a").shape == (0,)
+
+
+def test_a_folder_is_replaced_as_a_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = MaxSim(encoder(), dimension=8), CrossEncoder(encoder())
+    place = tmp_path / "scorer"
+    save_scorer(first, place)
+    with monkeypatch.context() as patched:
+        patched.setattr(folder, "write_weights", Mock(side_effect=OSError(28, "No space left on device")))
+        with pytest.raises(ModelError, match="No space left"):
+            save_scorer(second, place)
+    assert isinstance(load_scorer(place), MaxSim)
+    save_scorer(second, place)
+    assert isinstance(load_scorer(place), CrossEncoder)
+    assert [p.name for p in tmp_path.iterdir()] == ["scorer"]
+    save(TwoTower(encoder()), tmp_path / "model")
+    with pytest.raises(ModelError, match="is no scorer"):
+        save_scorer(second, tmp_path / "model")
+
+
+@pytest.mark.parametrize("card", ['{"kind": "max_sim"}', '{"kind": "max_sim", "dimension": "8"}', "[]", '{"kind": 3}'])
+def test_a_broken_card_is_named(card: str, tmp_path: Path) -> None:
+    save_scorer(MaxSim(encoder()), tmp_path / "scorer")
+    (tmp_path / "scorer" / "scorer.json").write_text(card, "utf-8")
+    with pytest.raises(ModelError, match=r"scorer|dimension"):
+        load_scorer(tmp_path / "scorer")

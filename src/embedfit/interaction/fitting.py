@@ -32,9 +32,9 @@ def fit_scorer(
     positives, equal texts and texts of its class left out; a cross-encoder reads batch_size^2 pairs for that.
 
     Args:
-        scorer: is trained.
+        scorer: is trained, on the device where it lies.
         pairs: the training rows.
-        loss: for graded pairs one of their losses, else one of rows.
+        loss: for graded pairs one of their losses, else one of rows; is moved to the scorer.
         rate: highest learning rate.
         steps: how many.
         batch_size: queries of a step.
@@ -56,7 +56,10 @@ def fit_scorer(
             hint="take Additive or another margin",
         )
     query_tokens, document_tokens = scorer.tokenize(data.query_texts), scorer.tokenize(data.document_texts)
-    known = None if data.target is not None else Known(data.query_id[data.query], data.document_id[data.positive])
+    known = None
+    if data.target is None:
+        known = Known(data.query_id[data.query], data.document_id[data.positive]).to(scorer.device)
+    loss.to(scorer.device)
     mover = Optimiser(groups({"query": scorer, "loss": loss}, weight_decay=DECAY), betas=(0.9, 0.999))
     out = []
     was = scorer.training
@@ -67,7 +70,7 @@ def fit_scorer(
         for step in range(steps):
             loss.at(step / steps)
             rows = rows_of(step, len(data), batch_size=batch_size, seed=seed)
-            made = batch(data, query_tokens, document_tokens, rows, draw=(seed, step))
+            made = batch(data, query_tokens, document_tokens, rows, draw=(seed, step)).to(scorer.device)
             value = (loss(_scores(scorer, made, known)) * made.weight / made.weight.sum()).sum()
             out.append(value.item())
             if not math.isfinite(out[-1]):

@@ -16,18 +16,18 @@ from pathlib import Path
 from embedfit.errors import ModelError
 from embedfit.interaction.scorers import CrossEncoder, MaxSim, Scorer
 from embedfit.towers import Encoder, TwoTower, load, save
-from embedfit.towers.files import NOT_WHOLE, read_json, read_weights, write_json, write_weights
+from embedfit.towers.files import NOT_WHOLE, read_json, read_weights, whole_folder, write_json, write_weights
 
 ENCODER, HEAD, CARD = "encoder", "head", "scorer.json"
 KINDS = {"cross_encoder": CrossEncoder, "max_sim": MaxSim}
 
 
 def save_scorer(scorer: Scorer, folder: str | os.PathLike[str]) -> Path:
-    """Write a scorer.
+    """Write a scorer so that its folder is either the old one or the new one, never half of it.
 
     Args:
         scorer: one of this package.
-        folder: made if need be; what it holds of an older scorer is replaced.
+        folder: made if need be; replaced when it holds a scorer.
 
     Returns:
         The folder, absolute.
@@ -35,14 +35,15 @@ def save_scorer(scorer: Scorer, folder: str | os.PathLike[str]) -> Path:
     Raises:
         ModelError: the folder holds something else, or cannot be written.
     """
-    place = Path(folder).absolute()
     kind = next(name for name, made in KINDS.items() if isinstance(scorer, made))
-    save(TwoTower(scorer.encoder), place / ENCODER)
-    (place / HEAD).mkdir(exist_ok=True)
-    write_weights(place / HEAD, {name: value for name, value in scorer.state_dict().items() if not _of_encoder(name)})
+    own = {name: value for name, value in scorer.state_dict().items() if not _of_encoder(name)}
     size = {"dimension": scorer.project.out_features} if isinstance(scorer, MaxSim) else {}
-    write_json(place / CARD, {"kind": kind, **size})
-    return place
+    with whole_folder(folder, lambda old: (old / CARD).is_file(), "scorer of embedfit") as part:
+        save(TwoTower(scorer.encoder), part / ENCODER)
+        (part / HEAD).mkdir()
+        write_weights(part / HEAD, own)
+        write_json(part / CARD, {"kind": kind, **size})
+    return Path(folder).absolute()
 
 
 def load_scorer(folder: str | os.PathLike[str]) -> Scorer:
@@ -54,11 +55,16 @@ def load_scorer(folder: str | os.PathLike[str]) -> Scorer:
     place = Path(folder)
     card = read_json(place / CARD)
     encoder = load(place / ENCODER).query
-    if card.get("kind") not in KINDS or not isinstance(encoder, Encoder):
+    kind, dimension = (card.get("kind"), card.get("dimension")) if isinstance(card, dict) else (None, None)
+    if kind not in KINDS or not isinstance(encoder, Encoder):
         raise ModelError(f"'{folder}' holds no scorer of this version: {card}", hint="update embedfit")
-    scorer: Scorer = (
-        MaxSim(encoder, dimension=card["dimension"]) if card["kind"] == "max_sim" else CrossEncoder(encoder)
-    )
+    scorer: Scorer
+    if kind == "cross_encoder":
+        scorer = CrossEncoder(encoder)
+    elif isinstance(dimension, int) and dimension > 0:
+        scorer = MaxSim(encoder, dimension=dimension)
+    else:
+        raise ModelError(f"'{place / CARD}' is broken: expected a dimension above 0, got {dimension!r}", hint=NOT_WHOLE)
     odd = scorer.load_state_dict(read_weights(place / HEAD), strict=False)
     lacking = [name for name in odd.missing_keys if not _of_encoder(name)]
     if lacking or odd.unexpected_keys:

@@ -12,7 +12,8 @@ from __future__ import annotations
 __all__ = ["CrossEncoder", "MaxSim", "Scorer"]
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -56,7 +57,11 @@ class Scorer(nn.Module, ABC):
     def crossed(self, query: Tokens, document: Tokens) -> Float[Tensor, "q d"]:
         """Similarity of every query with every document."""
 
-    @torch.no_grad()
+    @property
+    def device(self) -> torch.device:
+        """Where its weights lie; texts are read there."""
+        return next(self.parameters()).device
+
     def score(
         self, queries: Sequence[str], documents: Sequence[str], *, batch_size: int = 64
     ) -> Float32[np.ndarray, " n"]:
@@ -81,22 +86,33 @@ class Scorer(nn.Module, ABC):
         # texts of like length together: a rectangle is as wide as its longest
         order = (query.lengths + document.lengths).argsort(stable=True)
         out = torch.zeros(len(queries))
-        was = self.training
-        self.eval()
-        try:
+        with self._reading():
             for rows in order.split(batch_size):
-                out[rows] = self.paired(query.select(rows), document.select(rows)).float()
-        finally:
-            self.train(was)
+                read = (tokens.select(rows).to(self.device) for tokens in (query, document))
+                out[rows] = self.paired(*read).float().cpu()
         return np.asarray(out.numpy(), np.float32)
+
+    def against(self, documents: Sequence[str]) -> Callable[[str], Float32[np.ndarray, " d"]]:
+        """Similarities of a query with these documents, of which all that can be worked out beforehand is."""
+        return lambda query: self.score([query] * len(documents), documents)
 
     def rank(self, query: str, documents: Sequence[str]) -> list[tuple[int, float]]:
         """Positions of the documents and their similarity, best first."""
         if not documents:
             return []
-        values = self.score([query] * len(documents), documents)
+        values = self.against(documents)(query)
         order = np.argsort(-values, kind="stable")
         return [(int(i), float(values[i])) for i in order]
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        was = self.training
+        self.eval()
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            self.train(was)
 
 
 class CrossEncoder(Scorer):
@@ -136,7 +152,8 @@ class CrossEncoder(Scorer):
     def crossed(self, query: Tokens, document: Tokens) -> Float[Tensor, "q d"]:
         """One pass over q d texts."""
         q, d = len(query), len(document)
-        rows, columns = torch.arange(q).repeat_interleave(d), torch.arange(d).repeat(q)
+        rows = torch.arange(q * d, device=query.ids.device) // d
+        columns = torch.arange(q * d, device=query.ids.device) % d
         return self.paired(query.select(rows), document.select(columns)).view(q, d)
 
 
@@ -175,6 +192,21 @@ class MaxSim(Scorer):
     def crossed(self, query: Tokens, document: Tokens) -> Float[Tensor, "q d"]:
         """Of every query with every document; each text is read once."""
         return self.met(self.states(query), self.states(document))
+
+    def against(self, documents: Sequence[str], *, batch_size: int = 64) -> Callable[[str], Float32[np.ndarray, " d"]]:
+        """Similarities of a query with these documents, whose tokens' vectors are kept."""
+        tokens = self.tokenize(documents)
+        parts = torch.arange(len(documents)).split(batch_size) if documents else ()
+        with self._reading():
+            kept = [self.states(tokens.select(rows).to(self.device)) for rows in parts]
+
+        def values(query: str) -> Float32[np.ndarray, " d"]:
+            with self._reading():
+                asked = self.states(self.tokenize([query]).to(self.device))
+                met = [self.met(asked, states)[0].float().cpu() for states in kept]
+            return np.asarray(torch.cat(met).numpy() if met else np.zeros(0), np.float32)
+
+        return values
 
     @staticmethod
     def met(query: tuple[Tensor, Tensor], document: tuple[Tensor, Tensor]) -> Float[Tensor, "q d"]:

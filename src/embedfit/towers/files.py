@@ -8,12 +8,17 @@ __all__ = [
     "read_json",
     "read_tokenizer_file",
     "read_weights",
+    "whole_folder",
     "write_json",
     "write_weights",
 ]
 
 import json
-from collections.abc import Mapping
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -96,3 +101,53 @@ def read_json(path: Path) -> Any:
 def write_json(path: Path, value: object) -> None:
     """A value as readable JSON, keys in the order given."""
     path.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", "utf-8")
+
+
+@contextmanager
+def whole_folder(folder: str | os.PathLike[str], ours: Callable[[Path], bool], what: str) -> Iterator[Path]:
+    """Yield a folder to write into; on success it is synced and takes the place of `folder`, on failure it is removed.
+
+    `folder` is therefore either the old one or the new one, never half of it.
+
+    Args:
+        folder: made if need be.
+        ours: whether an existing folder may be replaced.
+        what: is written, for messages.
+
+    Raises:
+        ModelError: the folder holds something else, or cannot be written.
+    """
+    place = Path(folder).absolute()
+    if place.exists() and not ours(place) and (not place.is_dir() or any(place.iterdir())):
+        raise ModelError(f"'{folder}' exists and is no {what}; it is left as it is", hint="choose another folder")
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}."))
+        try:
+            yield part
+            for path in [p for p in part.rglob("*") if p.is_file()]:
+                with path.open("rb+") as written:
+                    os.fsync(written.fileno())
+            part.chmod(0o755)
+            _replace(part, place)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+    except OSError as error:
+        hint = "free space or choose another folder; the old one, if any, is untouched"
+        raise ModelError(f"cannot write '{folder}': {error.strerror or error}", hint=hint) from error
+
+
+def _replace(part: Path, place: Path) -> None:
+    """Rename; an old folder steps aside first and is back if the new one cannot take its place."""
+    if not place.exists():
+        part.rename(place)
+        return
+    aside = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}.old."))
+    place.rename(aside / "model")
+    try:
+        part.rename(place)
+    except OSError:
+        (aside / "model").rename(place)
+        raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)

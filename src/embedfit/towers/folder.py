@@ -15,8 +15,6 @@ __all__ = ["FORMAT", "is_ours", "load_ours", "read_facts", "save"]
 
 import hashlib
 import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,7 +24,7 @@ from embedfit.towers import own, sentence_transformers
 from embedfit.towers.base import Tower
 from embedfit.towers.card import card
 from embedfit.towers.encoder import Encoder
-from embedfit.towers.files import NOT_WHOLE, read_json, write_json
+from embedfit.towers.files import NOT_WHOLE, read_json, whole_folder, write_json
 from embedfit.towers.reading import read
 from embedfit.towers.two_tower import TwoTower
 
@@ -48,22 +46,9 @@ def save(model: TwoTower, folder: str | os.PathLike[str], *, extra: Mapping[str,
     Raises:
         ModelError: the folder holds something else, or cannot be written.
     """
-    place = Path(folder).absolute()
-    if place.exists() and not is_ours(place) and (not place.is_dir() or any(place.iterdir())):
-        hint = "choose another folder"
-        raise ModelError(f"'{folder}' exists and is no model of embedfit; it is left as it is", hint=hint)
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}."))
-        try:
-            _write(model, part, dict(extra or {}))
-            _replace(part, place)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
-    except OSError as error:
-        hint = "free space or choose another folder; the old model, if any, is untouched"
-        raise ModelError(f"cannot write '{folder}': {error.strerror or error}", hint=hint) from error
-    return place
+    with whole_folder(folder, is_ours, "model of embedfit") as part:
+        _write(model, part, dict(extra or {}))
+    return Path(folder).absolute()
 
 
 def is_ours(folder: Path) -> bool:
@@ -116,10 +101,6 @@ def _write(model: TwoTower, folder: Path, extra: dict[str, Any]) -> None:
     weights = sorted(folder.rglob("*.safetensors"))
     manifest["files"] = {path.relative_to(folder).as_posix(): _fingerprint(path) for path in weights}
     write_json(folder / _MANIFEST, manifest)
-    for path in [p for p in folder.rglob("*") if p.is_file()]:
-        with path.open("rb+") as written:
-            os.fsync(written.fileno())
-    folder.chmod(0o755)
 
 
 def _write_towers(model: TwoTower, folder: Path) -> dict[str, dict[str, Any]]:
@@ -162,22 +143,6 @@ def _read_tower(folder: Path, entry: Mapping[str, Any], dropout: float | None, m
     if layout == "sentence-transformers":
         return own.restore(read(place, dropout=dropout, max_tokens=max_tokens), settings, dropout=dropout)
     return own.read(kind, own.changed(settings, dropout=dropout, max_tokens=max_tokens), place)
-
-
-def _replace(part: Path, place: Path) -> None:
-    """Rename; an old folder steps aside first and is back if the new one cannot take its place."""
-    if not place.exists():
-        part.rename(place)
-        return
-    aside = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}.old."))
-    place.rename(aside / "model")
-    try:
-        part.rename(place)
-    except OSError:
-        (aside / "model").rename(place)
-        raise
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _fingerprint(path: Path) -> dict[str, Any]:
