@@ -2,7 +2,7 @@
 
     python -m studies.transfer [--quick]        writes studies/results/transfer.{json,md}
 
-The whole grid is every objective that `tune` knows for such rows, at three learning rates, on all rows and on a fifth
+The whole grid is every objective that `tune` knows for such rows, at four learning rates, on all rows and on a fifth
 of them. `tune` sees the fifth, carries five recipes to all rows, and names one; it is to be within 1 % of the best of
 the grid. How well ranks carry over is said for the grid, where nothing was picked.
 """
@@ -25,10 +25,11 @@ from embedfit.judging import Rows
 from embedfit.recipe import Recipe, patch
 from embedfit.tuning.searching import measured, tune
 from embedfit.tuning.space import OBJECTIVES, around, kind_of, settings_of
+from embedfit.tuning.space import RATES as RATES_OF_TUNE
 from studies.common import Study, rows_of, table, verdicts
 
 SHARE = 0.2
-RATES = (1.0, 3.0, 9.0)  # times the usual rate of the tower
+RATES = (1.0, 3.0, 9.0, 27.0)  # times the usual rate of the tower
 WITHIN = 0.01
 BASE = {"model.kind": "static", "model.dimension": 64, "run.threads": 1}
 
@@ -76,13 +77,15 @@ def main() -> None:
                     study.cell(
                         partial(metric, data, seed, objective=name, rate=rate, whole=whole),
                         data=data, seed=seed, objective=name, settings=OBJECTIVES[kind][name], rate=rate, whole=whole,
+                        share=SHARE, on=BASE,
                     )["metric"]
                     for whole in (False, True)
                 ]
                 for name in OBJECTIVES[kind]
                 for rate in rates
             }  # fmt: skip
-            told = study.cell(partial(found_by_tune, data, seed, trials), data=data, seed=seed, tune=trials, on=BASE)
+            told = study.cell(partial(found_by_tune, data, seed, trials), data=data, seed=seed, tune=trials,
+                              space=[*RATES_OF_TUNE], share=SHARE, on=BASE)  # fmt: skip
             best = max(grid, key=lambda cell: grid[cell][1])
             top = max(grid[best][1], told["metric"])
             trained = [pair for pair in grid.values() if all(pair)]  # the others have no rank

@@ -53,7 +53,7 @@ NEGATIVES: Mapping[str, Settings] = {
 IN_BATCH = ("infonce", "circle")  # of classes: those that compare with other texts, so that negatives matter
 SCHEDULES = ("cosine", "linear", "wsd", "constant", "step", "one_cycle")
 BATCHES = (0.25, 0.5, 1.0, 2.0, 4.0)  # times what "auto" takes
-RATES = (0.1, 10.0)  # times the usual rate of the towers
+RATES = (0.1, 30.0)  # times the usual rate of the towers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
