@@ -146,10 +146,14 @@ SAMPLED: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.parametrize("stage", [None, 2])
 @pytest.mark.parametrize("way", SAMPLED)
-def test_what_a_query_meets_stands_for_the_whole_catalogue(way: dict[str, Any]) -> None:
+def test_what_a_query_meets_stands_for_the_whole_catalogue(way: dict[str, Any], stage: int | None) -> None:
     """Weighted by 1 / q, what is met has the size of the catalogue, which makes the corrected softmax an estimate."""
-    made = with_(way, loss__kind="logq", optim__batch_size=4)
+    more: dict[str, Any] = {}
+    if stage is not None:  # of smaller batches than the run's
+        more = {"optim__length": "120 steps", "curriculum__stages": [{"until": "110 steps", "batch_size": stage}]}
+    made = with_(way, loss__kind="logq", optim__batch_size=4, **more)
     sizes, material, asked = [], made.material, plan(made)
     for number in range(100):
         batch = material.batch_of(number, asked)

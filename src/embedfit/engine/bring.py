@@ -10,11 +10,10 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from embedfit.data.batches import steps_per_epoch as steps_per_epoch_of
 from embedfit.data.examples import Examples
 from embedfit.engine.objective import OBJECTIVES
 from embedfit.errors import RecipeError
-from embedfit.negatives import Drawn, InBatch, Mined, Mixed, Negatives, Queue, Search, Sieve, carried, log_chances
+from embedfit.negatives import Chances, Drawn, InBatch, Mined, Mixed, Negatives, Queue, Search, Sieve, carried
 from embedfit.recipe import Duration, NegativesSection, Recipe
 from embedfit.scores import Guide, Known
 from embedfit.team import ALONE, Team
@@ -64,16 +63,19 @@ def negatives_for(
     check(recipe, data)
 
     counts = carried(documents, data.positive, data.negatives)
-    share = 1 / steps_per_epoch_of(len(data), batch_size)
-
     match wanted.kind:
         case "random":
             own = wanted.meet == "own"  # a query then meets its own draws, not those of the batch
-            drawn = 1 - (1 - 1 / documents) ** (wanted.each * (1 if own else batch_size))
-            return Drawn(documents, wanted.each, log_chances(counts, 0.0 if own else share, drawn=drawn))
+            chances = Chances(
+                counts,
+                len(data),
+                drawn=lambda queries: 1 - (1 - 1 / documents) ** (wanted.each * (1 if own else queries)),
+                carried_too=not own,
+            )
+            return Drawn(documents, wanted.each, chances)
         case "mixed":
             count = min(documents, batch_size if wanted.size == "auto" else wanted.size)
-            return Mixed(documents, count, log_chances(counts, share, drawn=count / documents))
+            return Mixed(documents, count, Chances(counts, len(data), drawn=lambda queries: count / documents))
         case "queue":
             size = QUEUED * batch_size if wanted.size == "auto" else wanted.size
             return Queue(size, counts, data.document_id, examples=len(data))
@@ -92,7 +94,7 @@ def negatives_for(
                 team=team,
             )
     brought = data.catalogue or data.target is not None
-    return InBatch(None if brought else log_chances(counts, share))
+    return InBatch(None if brought else Chances(counts, len(data)))
 
 
 def check(recipe: Recipe, data: Examples) -> None:

@@ -132,13 +132,14 @@ class Material:
     def batch_with(self, rows: Tensor, plan: Plan, *, draw: int) -> Batch:
         """A batch of some examples; `draw` numbers its random choices."""
         brought = self.negatives.bring(rows, generator(plan.seed, draw, 2))
+        log_q = self.negatives.log_q(len(rows))
         made = batch(
             self.data,
             self.query_tokens,
             self.document_tokens,
             rows,
             draw=(plan.seed, draw),
-            more=Addition(own=brought.own, shared=brought.shared, log_q=self.negatives.log_q, alone=self.alone),
+            more=Addition(own=brought.own, shared=brought.shared, log_q=log_q, alone=self.alone),
         )
         if brought.memory is not None:  # the newer embedding of a document is its own in this batch
             made = replace(made, memory=brought.memory.without(made.document_id))

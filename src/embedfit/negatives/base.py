@@ -5,7 +5,7 @@ Axes: q queries of a batch, d documents of it, m documents or embeddings that ar
 
 from __future__ import annotations
 
-__all__ = ["Brought", "Embeddings", "Negatives", "carried", "log_chances"]
+__all__ = ["Brought", "Chances", "Embeddings", "Negatives", "carried", "log_chances"]
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -19,6 +19,8 @@ from embedfit.types import Batch, Memory
 
 Embeddings = Callable[[], tuple[Tensor, Tensor]]
 """Embeddings of all query texts and all document texts by the model as it is now; no gradient."""
+
+SIZES = 4  # of batches whose chances are kept: batches of an epoch differ by one example, those of stages by more
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -41,21 +43,64 @@ class Brought:
         return Brought(own=torch.empty((queries, 0), dtype=torch.long), shared=torch.empty(0, dtype=torch.long))
 
 
+class Chances:
+    """Log of the probability with which a batch of so many queries brings each document.
+
+    Args:
+        counts: examples that carry each document, see `carried`.
+        examples: how many there are.
+        drawn: probability with which a batch of so many queries draws each document besides; none: 0.
+        carried_too: queries meet what the others of the batch carry, and not only what is drawn.
+    """
+
+    def __init__(
+        self,
+        counts: Float[Tensor, " documents"],
+        examples: int,
+        *,
+        drawn: Callable[[int], float] = lambda queries: 0.0,
+        carried_too: bool = True,
+    ) -> None:
+        self.counts, self.examples, self.drawn, self.carried_too = counts, examples, drawn, carried_too
+        self._known: dict[int, Tensor] = {}
+
+    def __call__(self, queries: int) -> Float[Tensor, " documents"]:
+        """Of a batch of so many queries."""
+        if queries not in self._known:
+            if len(self._known) >= SIZES:
+                self._known.clear()
+            share = min(1.0, queries / self.examples) if self.carried_too else 0.0
+            self._known[queries] = log_chances(self.counts, share, drawn=self.drawn(queries))
+        return self._known[queries]
+
+
 class Negatives(ABC):
     """How negatives are brought to a batch.
 
     What is brought need not be a negative of every query: documents that belong to a query are left out of its
     comparison by their identity, however they came.
 
+    Args:
+        chances: with which sampling brings documents; None: they are not known.
+
     Attributes:
-        log_q: log of the probability that a query of the next batch meets each document of the catalogue, unless it is
-            its own; None where that is not known.
         seconds: spent on more than drawing numbers.
     """
 
-    def __init__(self, log_q: Float[Tensor, " documents"] | None = None) -> None:
-        self.log_q = log_q
+    def __init__(self, chances: Chances | None = None) -> None:
+        self.chances = chances
         self.seconds = 0.0
+
+    def log_q(self, queries: int) -> Float[Tensor, " documents"] | None:
+        """Log of the probability that a query of the next batch meets each document, unless it is its own.
+
+        Args:
+            queries: of that batch; stages of a run may differ in it.
+
+        Returns:
+            One per document of the catalogue; None where they are not known.
+        """
+        return None if self.chances is None else self.chances(queries)
 
     @abstractmethod
     def bring(self, rows: Int[Tensor, " q"], draw: torch.Generator) -> Brought:

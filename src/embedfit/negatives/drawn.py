@@ -6,10 +6,10 @@ __all__ = ["Drawn", "InBatch", "Mixed"]
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
-from embedfit.negatives.base import Brought, Negatives
+from embedfit.negatives.base import Brought, Chances, Negatives
 
 
 class InBatch(Negatives):
@@ -26,14 +26,14 @@ class Drawn(Negatives):
     Args:
         documents: size of the catalogue.
         each: how many for each query.
-        log_q: see `Negatives`.
+        chances: see `Negatives`.
 
     References:
         Huang et al. 2013 (DSSM, four random documents per clicked one), https://doi.org/10.1145/2505515.2505665.
     """
 
-    def __init__(self, documents: int, each: int, log_q: Float[Tensor, " documents"] | None = None) -> None:
-        super().__init__(log_q)
+    def __init__(self, documents: int, each: int, chances: Chances | None = None) -> None:
+        super().__init__(chances)
         self.documents = documents
         self.each = each
 
@@ -53,14 +53,14 @@ class Mixed(Negatives):
     Args:
         documents: size of the catalogue.
         count: how many for a batch, all different.
-        log_q: see `Negatives`.
+        chances: see `Negatives`.
 
     References:
         Yang et al. 2020 (mixed negative sampling), https://doi.org/10.1145/3366424.3386195, section 4.
     """
 
-    def __init__(self, documents: int, count: int, log_q: Float[Tensor, " documents"] | None = None) -> None:
-        super().__init__(log_q)
+    def __init__(self, documents: int, count: int, chances: Chances | None = None) -> None:
+        super().__init__(chances)
         self.documents = documents
         self.count = min(count, documents)
 

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from scipy.optimize import brentq
 from torch import Tensor
 
-from embedfit.negatives.base import Brought, Negatives, log_chances
+from embedfit.negatives.base import Brought, Chances, Negatives, log_chances
 from embedfit.types import Batch, Memory
 
 
@@ -40,25 +40,26 @@ class Queue(Negatives):
     ) -> None:
         super().__init__()
         self.size = size
-        self.counts = counts
+        self.chances = Chances(counts, examples)
         self.place = torch.zeros(int(identity.max()) + 1, dtype=torch.long)
         self.place[identity] = torch.arange(len(identity))
         self.examples = examples
         self.widest = window(counts, size)
         self.taken = 0
-        self.share = -1.0
         self.held: Memory | None = None
 
     def bring(self, rows: Int[Tensor, " q"], draw: torch.Generator) -> Brought:
         """All that is kept."""
-        share = min(1.0, min(self.widest, self.taken / self.examples) + len(rows) / self.examples)
-        if share != self.share:
-            self.share, self.log_q = share, log_chances(self.counts, share)
-        nothing = Brought.nothing(len(rows))
-        if self.held is None or self.log_q is None:
+        nothing, log_q = Brought.nothing(len(rows)), self.log_q(len(rows))
+        if self.held is None:
             return nothing
-        memory = replace(self.held, log_q=self.log_q[self.place[self.held.identity]])
+        memory = replace(self.held, log_q=log_q[self.place[self.held.identity]])
         return Brought(own=nothing.own, shared=nothing.shared, memory=memory)
+
+    def log_q(self, queries: int) -> Float[Tensor, " documents"]:
+        """Of the window that the batch ends."""
+        assert self.chances is not None
+        return self.chances(queries + min(round(self.widest * self.examples), self.taken))
 
     def take(self, batch: Batch, document: Float[Tensor, "d e"]) -> None:
         """Keep the documents of a step, each once."""
