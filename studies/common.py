@@ -85,8 +85,11 @@ class Study:
         self.data: list[str] = ["demo"] if asked.quick and data else asked.data
         self.seeds = range(1 if asked.quick else asked.seeds)
         self.path = RESULTS / f"{name}.json"
-        kept = [] if asked.quick or not self.path.is_file() else json.loads(self.path.read_text("utf-8"))
-        self.cells: dict[str, Figures] = {_key(row["cell"]): row for row in kept}
+        self.cells: dict[str, Figures] = {} if asked.quick else self._kept()
+
+    def _kept(self) -> dict[str, Figures]:
+        kept = json.loads(self.path.read_text("utf-8")) if self.path.is_file() else []
+        return {_key(row["cell"]): row for row in kept}
 
     def cell(self, work: Callable[[], Figures], **cell: Any) -> Figures:
         """The figures of a cell: from disk where it has been run, else by running it.
@@ -103,6 +106,7 @@ class Study:
             self.cells[key] = {"cell": cell, "found": found}
             if not self.quick:
                 RESULTS.mkdir(exist_ok=True)
+                self.cells = {**self._kept(), **self.cells}  # another process may have run others meanwhile
                 lines = ",\n".join(json.dumps(row) for row in self.cells.values())
                 fresh = self.path.with_suffix(".new")  # killed while writing, nothing is lost
                 fresh.write_text(f"[\n{lines}\n]\n", "utf-8")

@@ -110,6 +110,13 @@ class Trial:
     ignored: tuple[str, ...] = ()
     marks: Mapping[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def failed(cls, error: Exception) -> Trial:
+        """A trial that ended in an error, and measured nothing."""
+        nothing = float("nan")
+        why = f"{type(error).__name__}: {error}"
+        return cls(metric=nothing, start=nothing, course=(), losses=(), seconds=0.0, broken=why)
+
 
 def train(
     program: Program, arm: Arm, gauge: Gauge, *, steps: int, seed: int, clock: Stopwatch, deadline: float
@@ -262,12 +269,19 @@ def updater(program: Program, arm: Arm, steps: int) -> Callable[[Tensor], None]:
         }
         return ReferenceOptimiser(chosen, arm.rate or USUAL_RATE, steps, tuple(sparse)).update
     if "trainable" not in arm.author:
-        missing = [p for p in everything if id(p) not in known]
-        if missing:
-            program.optimizer.add_param_group({"params": missing})
+        _adopt(program.optimizer, [p for p in everything if id(p) not in known])
     if isinstance(program, Updates) and not arm.plain_update:
         return program.update
     return _plain(program.optimizer)
+
+
+def _adopt(optimizer: Optimizer, missing: Iterable[nn.Parameter]) -> None:
+    """Give an optimiser parameters as though it had held them from the start.
+
+    They join its largest group: schedules and wrappers count the groups when they are made, and one more breaks them.
+    """
+    largest = max(optimizer.param_groups, key=lambda group: sum(p.numel() for p in group["params"]))
+    largest["params"].extend(missing)
 
 
 def _plain(optimizer: Optimizer) -> Callable[[Tensor], None]:

@@ -100,17 +100,29 @@ class Lab:
         return self.deadline - self.clock.seconds
 
     def run(self, arm: Arm, seed: int = 0, steps: int | None = None) -> Trial:
-        """One arm with one seed; asked again, the same trial."""
+        """One arm with one seed; asked again, the same trial.
+
+        An exchange that the program cannot bear makes a broken trial without a metric. What the program raises as its
+        author wrote it is raised.
+        """
         key = (arm, seed)
         if key not in self.trials:
-            with same_random_numbers(seed):
-                program = self.build(seed=seed)
-                self.trials[key] = train(
-                    program, replace(arm, rate=arm.rate or self.rate), self.gauge,
-                    steps=steps or self.steps, seed=seed, clock=self.clock, deadline=self.deadline + 5,
-                )  # fmt: skip
+            try:
+                self.trials[key] = self._trained(arm, seed, steps or self.steps)
+            except Exception as error:  # a stranger's code, in company that its author never saw
+                if arm == CONTROL:
+                    raise
+                self.trials[key] = Trial.failed(error)
             self.taken += len(self.trials[key].losses)
         return self.trials[key]
+
+    def _trained(self, arm: Arm, seed: int, steps: int) -> Trial:
+        with same_random_numbers(seed):
+            program = self.build(seed=seed)
+            return train(
+                program, replace(arm, rate=arm.rate or self.rate), self.gauge,
+                steps=steps, seed=seed, clock=self.clock, deadline=self.deadline + 5,
+            )  # fmt: skip
 
     def choose_rate(self, author: float | None = None) -> None:
         """Find the learning rate of the reference by a ladder of short runs; the author's own rate is among them."""
