@@ -2,7 +2,9 @@
 
     python -m studies.batch_laws [--quick]      writes studies/results/batch_laws.{json,md}
 
-At a first batch size the best rate of a grid is taken, and the noise scale is read there. At four and sixteen times
+At a first batch size the best rate of a grid is taken, and the noise scale is read there: over the run by consecutive
+gradients, and at the trained weights by independent batches (the probe), which the advice follows where the run's own
+readings say nothing. At four and sixteen times
 that batch, with equally many examples, the same grid says what could be had; the regret of a rule is what its rate
 loses against that, the metric between rates of the grid interpolated over their logarithms. A law of the best rate is
 said to hold where the interval of its power, over data sets and batch sizes, holds that law and no other.
@@ -21,13 +23,16 @@ from typing import Any
 import numpy as np
 
 from embedfit.advising import advise
+from embedfit.gathering import gather
 from embedfit.job import train
+from embedfit.optim.laws import NoiseScale
 from embedfit.recipe import Recipe, patch
 from studies.common import Study, interval, lead, rows_of, table, verdicts
 
 FIRST, TIMES = 32, (4, 16)
 GRID = [0.03 * 3.0**k for k in range(6)]
-KINDS = {"sgd": 100.0, "adamw": 1.0}  # optimiser to the middle of its grid, over that of AdamW
+KINDS = {"sgd": 100.0, "adamw": 1.0, "muon": 1.0}  # optimiser to the middle of its grid, over that of AdamW
+MORE = {"muon": {"model.layers": 1}}  # it moves matrices, and a table of sub-words is none
 ENOUGH = 0.01  # regret that nobody minds
 RULES = {"unchanged": 0.0, "square root": 0.5, "linear": 1.0}
 
@@ -44,6 +49,7 @@ def settings_for(kind: str, batch: int, rate: float, length: str) -> dict[str, o
         "optim.patience": 1000,
         "run.evaluate_every": "100%",
         "run.threads": 1,
+        **MORE.get(kind, {}),
     }
 
 
@@ -73,7 +79,11 @@ def main() -> None:
                 batch = FIRST * k
                 settings = settings_for(kind, FIRST, start, length)
                 told = study.cell(
-                    partial(advised, data, settings, batch), data=data, advised_for=batch, settings=settings
+                    partial(advised, data, settings, batch),
+                    data=data,
+                    advised_for=batch,
+                    probed=True,
+                    settings=settings,
                 )
                 tops = [peak(rates, means[size]) for size in (FIRST, batch)]
                 if not {rates[0], rates[-1]} & set(tops):  # else the best lies beyond the grid
@@ -87,13 +97,14 @@ def main() -> None:
                         data,
                         kind,
                         batch,
-                        f"{told['noise']:,.0f}" if told["noise"] else "-",
+                        *(f"{told[name]:,.0f}" if told[name] else "-" for name in ("noise", "at_end")),
                         f"{best[data, kind, batch]:.3g}" if (data, kind, batch) in best else "beyond the grid",
                         f"{told['rate'] / start:.3g}" if told["rate"] else "refused",
                         *(f"{lost[n]:.4f}" if n in lost else "refused" for n in ("advised", *RULES)),
                     ]
                 )
-    heads = ["data", "optimiser", "batch", "noise scale", "best rate, times the first", "advised, times the first"]
+    heads = ["data", "optimiser", "batch", "noise scale", "by the probe",
+             "best rate, times the first", "advised, times the first"]  # fmt: skip
     study.write(
         "\n\n".join([table([*heads, "regret: advised", *RULES], lines), *of_regrets(regrets), of_laws(best, kinds)])
     )
@@ -102,24 +113,35 @@ def main() -> None:
 def advised(data: str, settings: Mapping[str, Any], batch: int) -> Mapping[str, Any]:
     """What a run at the first batch size says of another one."""
     with TemporaryDirectory() as folder:
-        train(rows_of(data, 0), patch(Recipe(), settings), Path(folder) / "run")
-        told = advise(Path(folder) / "run", batch_size=batch)
+        rows, files = rows_of(data, 0), [Path(folder) / name for name in ("train.csv", "dev.csv")]
+        for part, file in zip((rows.train, rows.dev), files, strict=True):
+            assert part is not None
+            part.table.write_csv(file)  # the probe reads the rows again
+        where = {"data.files": [str(files[0])], "data.dev_files": [str(files[1])]}
+        recipe = patch(Recipe(), {**settings, **where})
+        train(gather(recipe), recipe, Path(folder) / "run")
+        told = advise(Path(folder) / "run", batch_size=batch, probed=True)
     option = next((o for o in told.options if o.batch_size == batch), None)
-    noise = None if told.noise is None else told.noise.value
     return {
         "rate": option and option.learning_rate,
-        "noise": noise if noise and math.isfinite(noise) else None,
+        "noise": finite(told.noise),
+        "at_end": finite(told.probed),
         "refusal": told.refusal,
     }
 
 
+def finite(scale: NoiseScale | None) -> float | None:
+    """The noise scale, where there is one."""
+    return scale.value if scale is not None and math.isfinite(scale.value) and scale.value else None
+
+
 def at(rate: float, rates: Sequence[float], metrics: Sequence[float]) -> float:
-    """The metric at a rate between those of the grid; beyond its ends, on along the line to the end."""
+    """The metric at a rate between those of the grid; beyond its ends on along its last line, never upwards."""
     grid, where = [math.log(r) for r in rates], math.log(rate)
     if grid[0] <= where <= grid[-1]:
         return float(np.interp(where, grid, metrics))
     (x0, y0), (x1, y1) = [(grid[i], metrics[i]) for i in ((0, 1) if where < grid[0] else (-1, -2))]
-    return max(0.0, y0 + (where - x0) * (y1 - y0) / (x1 - x0))
+    return max(0.0, min(y0, y0 + (where - x0) * (y1 - y0) / (x1 - x0)))
 
 
 def peak(rates: Sequence[float], metrics: Sequence[float]) -> float:
