@@ -93,6 +93,7 @@ class Trial:
         noise: share of the rows held back that belong to no relation, see `Gauge.noise`.
         ignored: sides whose towers the author's metric does not depend on, after the reference.
         marks: what the author's program shows when it has been trained.
+        raised: whether the exchange ended in an error, so that nothing was measured.
     """
 
     metric: float
@@ -109,13 +110,14 @@ class Trial:
     noise: float = float("nan")
     ignored: tuple[str, ...] = ()
     marks: Mapping[str, Any] = field(default_factory=dict)
+    raised: bool = False
 
     @classmethod
     def failed(cls, error: Exception) -> Trial:
         """A trial that ended in an error, and measured nothing."""
         nothing = float("nan")
         why = f"{type(error).__name__}: {error}"
-        return cls(metric=nothing, start=nothing, course=(), losses=(), seconds=0.0, broken=why)
+        return cls(metric=nothing, start=nothing, course=(), losses=(), seconds=0.0, broken=why, raised=True)
 
 
 def train(

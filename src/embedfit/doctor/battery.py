@@ -42,8 +42,8 @@ def experiment(lab: Lab, facts: Mapping[str, Any], suspects: Collection[str] = (
     harmless: Facts = {}
     if "weights" not in lab.idle:
         effect = lab.effect(lab.knocked_in("weights"), lab.gold, [0])
-        if effect.relative > -SLOWS:
-            harmless = {f"experiment.weights.{k}": v for k, v in asdict(effect).items()}
+        if not effect.relative <= -SLOWS:
+            harmless = {f"experiment.weights.{k}": v for k, v in asdict(effect).items() if not math.isnan(v)}
             lab.idle |= {"weights"}
             lab.choose_rate(rate)
     gold = lab.run(lab.gold)
@@ -92,6 +92,8 @@ def to_the_end(lab: Lab, reference: float) -> Facts:
     control = lab.run(CONTROL)
     longer = replace(CONTROL, name="the author's program, all steps")
     if lab.steps >= lab.planned or control.metric > (1 - SLOWS) * reference or control.broken:
+        return {}
+    if math.isnan(reference):
         return {}
     if lab.planned * control.step_seconds > 0.3 * lab.left:
         return {}
@@ -156,6 +158,8 @@ def knock_ins(lab: Lab, facts: Mapping[str, Any], *, suspicious: bool, suspects:
         while len(seeds) < 3 and lab.left > 0 and effect.low < -SLOWS < effect.high and effect.relative < -FINE:
             seeds.append(len(seeds))
             effect = lab.effect(arm, lab.gold, seeds)
+        if lab.run(arm).raised:  # the program cannot bear the exchange, which says nothing about the part
+            continue
         found |= {f"experiment.{part}.{k}": v for k, v in asdict(effect).items()}
         found[f"experiment.{part}.n"] = len(seeds)
     return found
@@ -224,8 +228,8 @@ def cures(lab: Lab, facts: Mapping[str, Any]) -> Facts:
     convicted = [p for p in PARTS if facts.get(f"experiment.{p}.relative", 0.0) < -SLOWS]
     found: Facts = {}
     if convicted and lab.left > 0:
-        found["experiment.cured"] = lab.run(lab.knocked_out(*convicted)).metric
-        found["experiment.cured_parts"] = convicted
+        cured = lab.run(lab.knocked_out(*convicted)).metric
+        found |= {} if math.isnan(cured) else {"experiment.cured": cured, "experiment.cured_parts": convicted}
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["investigate"]
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -220,6 +221,11 @@ def summed_up(findings: list[Finding], facts: Mapping[str, Any]) -> tuple[Verdic
     if facts.get("experiment.arrives"):
         full = facts["experiment.author_in_full"]
         return "healthy", f"{compared}; slower at first, but in all its steps it reaches {full:.3f}: keep going"
+    if math.isnan(reference):
+        return (
+            "cannot-tell",
+            f"the trusted recipe does not run on this program ({facts['experiment.reference_broken']})",
+        )
     if facts["experiment.control.relative"] > -BREAKS:
         if not learned(facts):
             steps = facts["experiment.steps"]

@@ -135,7 +135,8 @@ class Lab:
         found = {}
         for rate in ladder:
             trial = self.run(replace(self.gold, rate=rate, name="ladder"), steps=short)
-            found[rate] = trial.probe if math.isfinite(trial.probe) else trial.metric
+            value = trial.probe if math.isfinite(trial.probe) else trial.metric
+            found[rate] = value if math.isfinite(value) else -math.inf
         self.rate = max(found, key=lambda rate: found[rate])
 
     def effect(self, arm: Arm, against: Arm, seeds: Sequence[int]) -> Effect:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["look", "loss_facts", "optimiser_facts"]
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -153,11 +154,13 @@ def _of_updates(program: Program, material: Material, loss: Tensor) -> Facts:
     names = set(first.unmoved).intersection(*[set(m.unmoved) for m in moves])
     sizes = {n: p.numel() for n, p in program.model.named_parameters()}
     last = stepping[-1] if stepping else moves[-1]
+    # nothing can be compared where the optimiser holds none of the model's parameters
+    compared = [m for m in stepping if not math.isnan(m.lost)]
     return {
         "update.steps": len(stepping) / len(moves),
-        "update.alignment": min([m.alignment for m in stepping] or [float("nan")]),
-        "update.ratio": last.ratio,
-        "update.lost": max([m.lost for m in stepping] or [0.0]),
+        "update.alignment": min([m.alignment for m in compared], default=None),
+        "update.ratio": None if math.isnan(last.ratio) else last.ratio,
+        "update.lost": max([m.lost for m in compared], default=None),
         "update.norm": first.norm,
         "update.moved": last.moved,
         "update.rate": last.rate,

@@ -57,15 +57,13 @@ class ForgottenParameters(Check):
             return self.finding(Outcome.CLEAR, "the optimiser holds all parameters", statistic)
         names = [*(find(run, "parameters.forgotten_names") or []), *(find(run, "parameters.frozen_names") or [])]
         words = "frozen" if frozen > forgotten else "unknown to the optimiser"
-        cure = Prescription(
-            why="give the optimiser model.parameters(), after the model is complete; requires_grad_(True)"
-        )
-        return self.finding(
-            Outcome.ISSUE,
-            f"{value:.0%} of the parameters are {words}: {', '.join(map(str, names[:3]))}",
-            statistic,
-            cure,
-        )
+        told = f"{value:.0%} of the parameters are {words}: {', '.join(map(str, names[:3]))}"
+        why = "give the optimiser model.parameters(), after the model is complete; requires_grad_(True)"
+        foreign = int(find(run, "parameters.foreign") or 0)
+        if forgotten > frozen and foreign:
+            told += f"; it moves {foreign} tensors that are no part of the model"
+            why = "make the optimiser after the model: parts of it were replaced when the optimiser was there already"
+        return self.finding(Outcome.ISSUE, told, statistic, Prescription(why=why))
 
 
 @dataclass(frozen=True)
@@ -205,6 +203,8 @@ class NeverSteps(Check):
     def examine(self, run: Run) -> Finding:
         """Compare the step with the limit."""
         value, steps = number(run, "update.moved"), number(run, "update.steps")
+        if float(find(run, "parameters.forgotten") or 0.0) == 1:
+            raise NotApplicableError("the optimiser holds no parameter of the model, so that no step can move one")
         statistic = Statistic(name="step / weights", value=value, limit=self.moved, n=4)
         if steps == 0:
             return self.finding(
