@@ -94,6 +94,21 @@ def test_frozen_weights_convict_only_where_they_were_tried_and_forgotten_ones_al
     assert judged("OPT004", frozen | costs)[0].outcome is Outcome.ISSUE
 
 
+@pytest.mark.parametrize(
+    ("more", "outcome"),
+    [
+        ({"experiment.whole": True}, Outcome.ISSUE),
+        ({"experiment.whole": False}, Outcome.WATCH),
+        ({"experiment.whole": False, "experiment.author_in_full": 0.7}, Outcome.ISSUE),  # seen to its end
+        ({"experiment.whole": False, "experiment.optimiser.relative": -0.3}, Outcome.ISSUE),  # far behind
+    ],
+)
+def test_a_trial_shorter_than_the_run_does_not_convict_a_rate_that_is_only_slower(more, outcome):
+    costs = {f"experiment.optimiser.{k}": v for k, v in (("relative", -0.15), ("low", -0.2), ("high", -0.1))}
+    rate = {"optimiser.rate": 1e-4, "experiment.rate.times": 10.0, "experiment.rate.share": 1.2}
+    assert judged("OPT011", {**rate, **costs, **more})[0].outcome is outcome
+
+
 def test_a_program_that_was_better_on_the_way_is_not_told_to_keep_going():
     fine = {"experiment.control.relative": 0.0, "experiment.author": 0.9, "overfit.train": 0.99}
     record = Run(facts={**fine, "experiment.course": [[0, 0.1], [20, 0.8], [40, 0.7]]})

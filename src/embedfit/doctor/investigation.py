@@ -147,8 +147,11 @@ def _judged(finding: Finding, facts: Mapping[str, Any], suspected: set[str]) -> 
             finding, outcome=outcome, prescription=_tried(finding, facts), effect=effect, confirmed=proved or None
         )
     if relative <= -SLOWS:
+        # in a trial shorter than the run a higher rate is ahead of one that suits the run
+        told = finding.code not in RATES or _to_the_end(facts)
         certain = finding.outcome is Outcome.ISSUE and finding.code not in RATES
-        outcome = Outcome.ISSUE if certain or _breaks(relative, facts) or _hurts(effect, facts, FINE) else Outcome.WATCH
+        proved = certain or _breaks(relative, facts) or (told and _hurts(effect, facts, FINE))
+        outcome = Outcome.ISSUE if proved else Outcome.WATCH
         return dataclasses.replace(
             finding, outcome=outcome, effect=effect, confirmed=True, prescription=_tried(finding, facts)
         )
@@ -160,6 +163,11 @@ def _hurts(effect: Effect, facts: Mapping[str, Any], least: float) -> bool:
     """Whether part and program both cost a tenth of the metric, and the part's interval ends below this."""
     whole = facts["experiment.control.relative"] <= -SLOWS and not facts.get("experiment.arrives")
     return whole and effect.relative <= -SLOWS and effect.high < -least
+
+
+def _to_the_end(facts: Mapping[str, Any]) -> bool:
+    """Whether the author's program was seen at the end of its run."""
+    return bool(facts.get("experiment.whole", True)) or facts.get("experiment.author_in_full") is not None
 
 
 def _breaks(relative: float, facts: Mapping[str, Any]) -> bool:
