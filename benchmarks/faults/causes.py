@@ -27,7 +27,7 @@ CODES: dict[str, frozenset[str]] = {
         "one candidate": "NEG003 NEG005 LOS002",
         "no gather": "NEG003 NEG005",
         "stale queue": "OPT005",
-        "false negatives": "NEG001 NEG002",
+        "false negatives": "NEG001 NEG002 NEG008",
         "easy negatives": "NEG005",
         "no negatives": "NEG003",
         # model

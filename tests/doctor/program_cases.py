@@ -65,6 +65,8 @@ WELL: dict[str, Any] = {
     "update.ratio": 0.4,
     "start.levels": 4096,
     "rows.distinct_queries": 2432,
+    "rows.bare": False,
+    **{f"negatives.{name}": value for name, value in {"known": 0.0, "chained": 0.02, "chance": 0.02}.items()},
     "update.moved": 2e-3,
     "update.rate": 1e-3,
     "mode.evaluating": 0.0,
@@ -152,6 +154,7 @@ ILL: dict[str, dict[str, Any]] = {
         "pairing.batch_z": 1.0,
         "experiment.probe": 0.03,
         "experiment.towers": 0.03,
+        "dealt.metric": 0.86,
     },
     "PAI004": {"pairing.noise": 0.6},
     "PAI005": {
@@ -187,6 +190,7 @@ ILL: dict[str, dict[str, Any]] = {
     "DAT011": {"rows.pairs": 60, "experiment.author": 0.4},
     "DAT012": {"vocabulary.z": -0.4},
     "EVA008": {"experiment.course": [[0, 0.02], [100, 0.6], [200, 0.5], [300, 0.4], [400, 0.35]]},
+    "NEG008": {"negatives.chained": 0.7, "negatives.own": 0.2, "negatives.others": 0.7},
     "NEG007": {"popularity.after": 0.6, "popularity.z": 6.0, "popularity.correlation": -0.5},
     "GEO004": {"hubs.after": 0.5, "hubs.z": 9.0, "hubs.skewness": 6.0},
     "MOD013": {"start.document_alike": 1.0},
@@ -259,6 +263,7 @@ ODD: dict[str, dict[str, Any]] = {
     "DAT011": {"rows.pairs": 1300, "overfit.train": 0.99},  # clicks that repeat themselves
     "DAT012": {"vocabulary.z": 0.2, "vocabulary.data_z": 0.5},  # names and numbers
     "EVA008": {"experiment.course": [[0, 0.02], [100, 0.9], [200, 0.88], [300, 0.89], [400, 0.87]]},  # it wavers
+    "NEG008": {"negatives.chained": 0.9, "negatives.chance": 0.9},  # clicks join everybody with everybody
     "NEG007": {"popularity.after": 0.42, "popularity.z": 5.0},  # a prior helps a little nearly always
     "GEO004": {"hubs.skewness": 9.0, "hubs.after": 0.41, "hubs.z": 5.0},  # hubs that take nobody's place
     "MOD013": {"start.query_alike": 0.02, "constant.query": 1.5},  # word orders; documents tell most by themselves

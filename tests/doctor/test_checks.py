@@ -79,6 +79,7 @@ FACTS = {
     "MOD010",
     "MOD013",
     "NEG007",
+    "NEG008",
     "DAT010",
     "DAT011",
     "DAT012",

@@ -237,7 +237,8 @@ def epoch(program: Program, arm: Arm, material: Material, generator: torch.Gener
         return
     order = torch.randperm(pool.rows, generator=generator).tolist()
     for start in range(0, max(1, pool.rows - material.size + 1), material.size):
-        yield pool.take(order[start : start + material.size]).batch()
+        rows = order[start : start + material.size]
+        yield pool.take(rows).batch(rows[0])
 
 
 def _without(batches: Iterable[Any], material: Material) -> Iterator[Any]:

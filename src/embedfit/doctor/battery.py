@@ -10,7 +10,9 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from embedfit.doctor.arms import PARTS, Arm
+from embedfit.doctor.dealt import dealt_out
 from embedfit.doctor.gauge import Gauge, chance
+from embedfit.doctor.kin import exchanged
 from embedfit.doctor.lab import CONTROL, Lab
 from embedfit.doctor.program import Program
 from embedfit.doctor.reference import ReferenceProgram
@@ -71,10 +73,12 @@ def experiment(lab: Lab, facts: Mapping[str, Any], suspects: Collection[str] = (
     found |= {f"experiment.control.{k}": v for k, v in asdict(lab.effect(CONTROL, lab.gold, [0])).items()}
     if not gold.probe > LIFTED:
         found |= rival_towers(lab)
+        found |= dealt_out(lab, found)
     suspicious = found["experiment.control.relative"] < -FINE and not found.get("experiment.arrives") and learned(found)
     found |= knock_ins(lab, facts, suspicious=suspicious, suspects=suspects)
     if suspicious and not any(found.get(f"experiment.{p}.relative", 0.0) < -SLOWS for p in PARTS):
         found |= knock_outs(lab, suspects, control.metric, gold.metric)
+    found |= exchanged(lab, facts) if suspicious else {}
     found |= {} if lab.left < 0 else refined(lab, {**facts, **found})
     return found | cures(lab, found)
 

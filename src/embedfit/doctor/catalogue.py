@@ -64,6 +64,7 @@ CHECKS: tuple[Check, ...] = (
     demanded.FewCandidates(),
     demanded.HardestOnly(),
     documents.UnknownPopularity(),
+    brought.NegativesOfTheOwnKind(),
     losses.UnreachableLoss(),
     losses.LossAtChance(),
     losses.PinnedLoss(),

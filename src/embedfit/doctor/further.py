@@ -146,12 +146,9 @@ def shuffled(build: Build, material: Material, steps: int) -> Facts:
         "shuffled.start", loss of the first step, and "shuffled.real" and "shuffled.dealt", mean losses of the last
         tenth of the steps.
     """
-    if material.pool is None or not set(material.document) - set(material.query):
+    dealt = material.dealt()
+    if material.pool is None or dealt is None:
         return {}
-    order = torch.randperm(material.pool.rows, generator=torch.Generator().manual_seed(0)).tolist()
-    other = material.pool.take(order)
-    own = set(material.document) - set(material.query)
-    dealt = replace(material.pool, columns={**material.pool.columns, **{n: other.columns[n] for n in own}})
     losses = [_steps(_built(build), _dealt_out(pool, material.size, steps)) for pool in (material.pool, dealt)]
     if not all(losses):
         return {}
@@ -288,4 +285,4 @@ def _dealt_out(pool: Table, size: int, steps: int) -> Iterator[Any]:
         for start in range(0, max(1, pool.rows - size + 1), size):
             if given < steps:
                 given += 1
-                yield pool.take(order[start : start + size]).batch()
+                yield pool.take(order[start : start + size]).batch(given)

@@ -37,6 +37,8 @@ CROWDED = 0.1
 """Excess likeness of the rows of a batch that makes their order a fact and not only a part."""
 INFERRED = {"PAI003", "EVA008", "GEO004"}
 """What is concluded from a run as a whole: a fact about the program, or a part of it, may be the reason for that."""
+HALF_LEARNED = {"NEG007"}
+"""What a program shows as well that could not learn for another reason: any hint helps it."""
 RATES = {"OPT011", "OPT012", "OPT007", "OPT008", "OPT009"}
 """Findings on how fast the author's optimiser goes, which a longer run may make up for."""
 
@@ -114,10 +116,19 @@ def settled(findings: Iterable[Finding], facts: Mapping[str, Any]) -> list[Findi
     given = list(findings)
     suspected = {PART[f.code] for f in given if f.outcome in _BAD and f.code not in GENERIC}
     judged = [_judged(f, facts, suspected) for f in given]
+    if any(_cripples(f) for f in judged):
+        judged = [dataclasses.replace(f, outcome=max(f.outcome, Outcome.WATCH, key=lambda o: o.badness))
+                  if f.code in HALF_LEARNED else f for f in judged]  # fmt: skip
     return sorted(judged, key=lambda f: (f.outcome.badness, _weight(f)))
 
 
 _BAD = (Outcome.ISSUE, Outcome.WATCH)
+
+
+def _cripples(finding: Finding) -> bool:
+    """Whether a cause that is named and confirmed, and none of the loss, breaks the program."""
+    named = finding.outcome is Outcome.ISSUE and finding.confirmed and finding.code not in GENERIC
+    return bool(named and PART[finding.code] != "loss" and finding.effect and finding.effect.relative <= -BREAKS)
 
 
 def _judged(finding: Finding, facts: Mapping[str, Any], suspected: set[str]) -> Finding:

@@ -15,13 +15,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from embedfit.doctor.inputs import of_inputs
+from embedfit.doctor.kin import of_negatives
 from embedfit.doctor.material import Material
 from embedfit.doctor.program import Build, Evaluates, Program, Updates
 from embedfit.doctor.untrained import untrained
 from embedfit.probes.floor import infonce_chance, infonce_floor
 from embedfit.probes.metamorphic import Replay, demands
 from embedfit.probes.pairing import crowding, features, relation
-from embedfit.probes.rows import Column, distinct, table
+from embedfit.probes.rows import Column, Table, distinct, table
 from embedfit.probes.state import same_random_numbers
 from embedfit.probes.step import coupled_rows, watch_update
 from embedfit.probes.terms import Terms
@@ -36,7 +37,7 @@ def look(build: Build, material: Material) -> Facts:
         program = build(seed=0)
         facts = {**optimiser_facts(program.model, program.optimizer), **of_rows(material)}
         facts |= untrained(program, material) | of_inputs(program, material)
-        facts |= of_metric(program)
+        facts |= of_metric(program) | of_negatives(program, material)
         facts |= of_demands(program, material)
         facts |= of_steps(program, material)
     if "chosen.temperature" not in facts and _ranks_pairs(facts):
@@ -210,9 +211,20 @@ def of_rows(material: Material) -> Facts:
         "rows.same": sum(same) / len(same),
         "rows.repeated": sum(1 - len(p.unique()) / len(p) for p in pairs) / len(pairs),
         "rows.seen": material.pool.rows,
+        "rows.bare": all(_bare(material.pool, names) for names in (material.query, material.document)),
         "rows.distinct_queries": len(material.numbers(material.pool)[0].unique()),
         "rows.distinct_documents": len(material.numbers(material.pool)[1].unique()),
     }
+
+
+def _bare(rows: Table, names: Sequence[str]) -> bool:
+    """Whether a side is nothing but an id, of which nothing is known before it was seen in training."""
+    for column in (rows.columns[name] for name in names):
+        entries = column if isinstance(column, list) else [column[:1].reshape(-1).tolist()[0]]
+        single = isinstance(column, list) or column[0].reshape(-1).shape[0] == 1
+        if not single or not all(isinstance(entry, int) for entry in entries):
+            return False
+    return True
 
 
 def _constant(column: Column) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Material", "evaluating", "gather", "sides", "stepped"]
+__all__ = ["Material", "evaluating", "gather", "moved", "sides", "stepped"]
 
 import contextlib
 import itertools
@@ -20,6 +20,9 @@ from embedfit.probes.rows import Table, distinct, joined, keys, table
 from embedfit.probes.state import same_random_numbers
 
 MOST_BATCHES, MOST_ROWS = 400, 8192
+MOST_NUMBERS = 2**18
+"""Narrow rows, such as pairs of ids, are taken up to so many numbers: a table of ids needs all that is said of each,
+and from half of the rows it learns far less than half as much."""
 PROBE_ROWS = 256
 
 
@@ -75,6 +78,15 @@ class Material:
         query, document = (distinct([_own(rows, name) for name in side], rows.rows) for side in sides)
         return query, document
 
+    def dealt(self) -> Table | None:
+        """The pool with the documents dealt to other queries; None where documents have no columns of their own."""
+        own = set(self.document) - set(self.query)
+        if self.pool is None or not own:
+            return None
+        order = torch.randperm(self.pool.rows, generator=torch.Generator().manual_seed(0)).tolist()
+        other = self.pool.take(order)
+        return replace(self.pool, columns={**self.pool.columns, **{n: other.columns[n] for n in own}})
+
 
 def gather(program: Program) -> Material:
     """Look at the batches of a program; some of its rows are held back as a probe.
@@ -84,8 +96,9 @@ def gather(program: Program) -> Material:
     """
     batches = list(itertools.islice(iter(program.batches), MOST_BATCHES))
     size = len(stepped(program, batches[0])["query"])
-    kept = max(2, min(len(batches), MOST_ROWS // max(1, size)))
     try:
+        rows = max(MOST_ROWS, MOST_NUMBERS // max(1, _width(table(batches[0], size))))
+        kept = max(2, min(len(batches), rows // max(1, size)))
         tables = [table(batch, _rows(program, batch, size, i)) for i, batch in enumerate(batches[:kept])]
         whole = joined(tables)
         if not whole.columns:
@@ -139,7 +152,7 @@ def sides(program: Program, rows: Table) -> tuple[tuple[str, ...], tuple[str, ..
     for name in rows.columns:
         after = stepped(program, rows.take(turned, only=[name]).batch())
         for side, columns in found.items():
-            if _moved(before[side], after[side]):
+            if moved(before[side], after[side]):
                 columns.append(name)
     return tuple(found["query"]), tuple(found["document"])
 
@@ -152,12 +165,19 @@ def _rows(program: Program, batch: Any, size: int, position: int) -> int:
     return size if found.columns and size in map(len, found.columns.values()) else len(stepped(program, batch)["query"])
 
 
+def _width(rows: Table) -> int:
+    """Numbers, or letters, that one row consists of."""
+    entries = [column[0] for column in rows.columns.values()]
+    return sum(len(e) if isinstance(e, str | list | tuple) else int(torch.as_tensor(e).numel()) for e in entries)
+
+
 def _own(rows: Table, name: str) -> Any:
     """The first block of a column: the rows' own entries."""
     return rows.columns[name][: rows.rows]
 
 
-def _moved(before: Tensor, after: Tensor) -> bool:
+def moved(before: Tensor, after: Tensor) -> bool:
+    """Whether embeddings are no longer the same."""
     if before.shape != after.shape:
         return True
     size = before.detach().float().norm(dim=-1).mean()

@@ -19,6 +19,8 @@ from embedfit.probes.rows import Column, Table, table
 TEMPERATURE = 0.05
 WARMUP = 0.1
 NEVER = -1e4
+EQUAL = 1e-6
+"""Cosines of equal documents are nearer to one than that, whatever rounding does."""
 
 
 def reference_loss(
@@ -28,6 +30,8 @@ def reference_loss(
     temperature: float = TEMPERATURE,
 ) -> Float[Tensor, ""]:
     """Symmetric InfoNCE over cosines in fp32; equal queries and equal documents are nobody's negatives.
+
+    Of documents beyond the n-th only embeddings are known: one in the place of a query's own is equal to it.
 
     Args:
         query: n embeddings.
@@ -40,12 +44,13 @@ def reference_loss(
         https://arxiv.org/abs/2103.00020.
     """
     n = len(query)
-    logits = normalize(query.float(), dim=-1) @ normalize(document.float(), dim=-1).T / temperature
+    units = normalize(document.float(), dim=-1)
+    logits = normalize(query.float(), dim=-1) @ units.T / temperature
     if same is not None:
         alike = (same[0][:, None] == same[0]) | (same[1][:, None] == same[1])
         alike.fill_diagonal_(False)
-        others = torch.zeros(n, len(document) - n, dtype=torch.bool)
-        logits = logits.masked_fill(torch.cat([alike, others], 1).to(logits.device), NEVER)
+        others = units[:n].detach() @ units[n:].detach().T > 1 - EQUAL
+        logits = logits.masked_fill(torch.cat([alike.to(logits.device), others], 1), NEVER)
     own = torch.arange(n, device=logits.device)
     return (cross_entropy(logits, own) + cross_entropy(logits[:, :n].T, own)) / 2
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ["Column", "Table", "distinct", "joined", "keys", "table"]
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -43,21 +43,25 @@ class Table:
         rows: how many.
         columns: by their path in the batch, such as "0" or "query.input_ids".
         frame: the batch with a slot in place of each column.
+        frames: those of the batches that were joined; they differ where a batch brings more than rows, such as
+            negatives that were drawn for all of it.
     """
 
     rows: int
     columns: Mapping[str, Column]
     frame: Any
+    frames: Sequence[Any] = ()
 
     def take(self, index: Sequence[int], only: Sequence[str] | None = None) -> Table:
         """The rows of these numbers, in this order; with `only`, the other columns stay as they are."""
         wanted = self.columns if only is None else only
         taken = {path: _take(c, index, self.rows) if path in wanted else c for path, c in self.columns.items()}
-        return Table(rows=len(index) if only is None else self.rows, columns=taken, frame=self.frame)
+        return replace(self, rows=len(index) if only is None else self.rows, columns=taken)
 
-    def batch(self) -> Any:
-        """The batch, made of the columns as they are now."""
-        return _filled(self.frame, self.columns, self.rows)
+    def batch(self, number: int = 0) -> Any:
+        """The batch, made of the columns as they are now, in the frame of that number, round and round."""
+        frame = self.frames[number % len(self.frames)] if self.frames else self.frame
+        return _filled(frame, self.columns, self.rows)
 
 
 def table(batch: Any, rows: int) -> Table:
@@ -92,7 +96,8 @@ def joined(tables: Sequence[Table]) -> Table:
         if any(len(t.columns[path]) != blocks * t.rows for t in tables):
             raise ValueError(f"the batches do not have as many entries per row in '{path}'")
         columns[path] = _stacked([part for block in parts for part in block])
-    return Table(rows=sum(t.rows for t in tables), columns=columns, frame=first.frame)
+    frames = tuple(t.frame for t in tables if t.rows == first.rows)
+    return Table(rows=sum(t.rows for t in tables), columns=columns, frame=first.frame, frames=frames)
 
 
 def distinct(columns: Sequence[Column], rows: int) -> Int[Tensor, " rows"]:
