@@ -203,3 +203,18 @@ def test_random_numbers_and_functions_of_torch_are_as_before():
     demands(Replay(step))
     assert functions == (F.cross_entropy, F.normalize)
     assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("length", [0.2, 1.0, 5.0])
+def test_equal_pairs_are_as_long_as_their_targets_where_a_loss_goes_by_distance(length):
+    torch.manual_seed(0)
+    weights, targets = torch.randn(N, E, requires_grad=True), normalize(torch.randn(N, E), dim=-1)
+
+    def step():
+        query = length * normalize(weights, dim=-1)
+        return {"query": query, "document": targets, "loss": F.mse_loss(query, targets)}
+
+    found = demands(Replay(step))
+    assert found.ideal == pytest.approx(0.0, abs=1e-6)
+    assert found.collapsed == pytest.approx(0.0, abs=1e-6)
+    assert found.wrong > 0.5 / E

@@ -59,7 +59,9 @@ def without_training(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """A study whose cells that are no plain runs are made up too."""
     study = importlib.import_module(f"studies.{name}")
     if name == "batch_laws":
-        monkeypatch.setattr(study, "advised", lambda *a: {"rate": 0.02, "noise": 100.0, "at_end": None, "refusal": None})
+        monkeypatch.setattr(
+            study, "advised", lambda *a: {"rate": 0.02, "noise": 100.0, "at_end": None, "refusal": None}
+        )
     if name == "transfer":
         told = {"metric": 0.5, "first": 0.4, "correlation": 0.3, "choices": {"objective": "infonce", "rate": 1.0}}
         monkeypatch.setattr(study, "kind_of", lambda rows: "pairs")
@@ -77,7 +79,7 @@ def without_training(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
             "milliseconds": 2.0,
         }
         monkeypatch.setattr(
-            study, "measured", lambda way, steps, seed, rows: {**figures, "accuracy": 0.7 + len(way) / 90}
+            study, "measured", lambda way, rate, steps, seed, rows: {**figures, "accuracy": 0.7 + len(way) / 90}
         )
     return study
 

@@ -178,22 +178,22 @@ def demands(replay: Replay) -> Demands:
     Raises:
         ValueError: the loss cannot be replayed.
     """
-    unit, levels = _directions(replay.document.shape[1]), _Levels(replay)
-    n = len(replay.query)
+    unit, levels, n = _directions(replay.document.shape[1]), _Levels(replay), len(replay.query)
     places, free, one = unit(len(levels.groups))[levels.groups], unit(len(levels.groups)), unit(1)
     loose = normalize(places + 0.7 * unit(len(places)), dim=-1)
     base, wrong = levels(loose[:n], places), levels(places[torch.arange(n).roll(max(1, n // 2))], places)
     longer = torch.where(torch.arange(n) % 2 == 0, 2.0, 1.0)[:, None]
     tolerance = ALIKE * max(abs(wrong - base), abs(replay.loss - base))
     scale_free = abs(levels(2 * loose[:n], 2 * places) - base) <= tolerance
-    # where length counts, embeddings can grow into it
-    lengths = (1.0,) if scale_free else LENGTHS
-    ideal, apart = (min(levels(t * p[:n], t * p) for t in lengths) for p in (places, free))
+    grown = (1.0,) if scale_free else LENGTHS  # where length counts, embeddings can grow into it
+    ideal, apart = (
+        min(levels(p[:n], p, alike=True), *(levels(t * p[:n], t * p) for t in grown)) for p in (places, free)
+    )
     own, only, other = _pulls(replay, unit, levels.sizes)
     one_rival, hardest = _rivals(replay)
     return Demands(
         ideal=ideal, apart=apart, wrong=wrong, real=replay.loss,
-        collapsed=levels(one.expand(n, -1), one.expand_as(places)),
+        collapsed=min(levels(one.expand(n, -1), one.expand_as(places), alike=alike) for alike in (False, True)),
         constant=max(abs(wrong - base), abs(replay.loss - base)) <= 1e-6 * abs(base), scale_free=scale_free,
         row_free=abs(levels(longer * loose[:n], places) - base) <= tolerance, form=_form(replay.names),
         own_pull=own, own_only=only, other_pull=other, one_rival=one_rival, hardest=hardest,
@@ -220,9 +220,9 @@ class _Levels:
         rounded = (d / d.abs().amax().clamp(min=1e-12) * 1e4).round()
         self.groups = torch.unique(rounded, dim=0, return_inverse=True)[1]
 
-    def __call__(self, query: Tensor, document: Tensor) -> float:
-        with torch.no_grad():
-            return float(self.replay(query * self.sizes[0], document * self.sizes[1]))
+    def __call__(self, query: Tensor, document: Tensor, *, alike: bool = False) -> float:
+        with torch.no_grad():  # alike: a squared distance wants equal embeddings to be as long as the documents
+            return float(self.replay(query * self.sizes[alike], document * self.sizes[1]))
 
 
 def _form(names: frozenset[str]) -> str:
