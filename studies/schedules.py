@@ -29,7 +29,7 @@ SCHEDULES: Mapping[str, Mapping[str, Any]] = {
     "schedule-free": {"optim.kind": "schedule_free"},
 }
 DEFAULT = "warmup, cosine"
-RATES = [0.01 * 3.0**k for k in range(-2, 4)]
+RATES = [0.01 * 3.0**k for k in range(-2, 5)]
 NEAR = 0.95
 SLACK = 0.01  # of the metric: less is no difference
 
