@@ -7,13 +7,18 @@ import math
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
+import torch
 
 from embedfit import advising
 from embedfit.advising import advise
 from embedfit.errors import RunError
+from embedfit.gathering import gather
+from embedfit.job import train
 from embedfit.optim.laws import NoiseScale
-from embedfit.recipe import Recipe, to_toml
+from embedfit.recipe import Recipe, patch, to_toml
+from embedfit.towers import load
 
 
 def folder(tmp_path: Path, noise: float, readings: int = 40, *, finished: bool = True) -> Path:
@@ -102,3 +107,29 @@ def test_two_estimates_that_say_different_things_are_said_to_differ(
 def test_an_unfinished_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="not finished"):
         advise(folder(tmp_path, 640.0, finished=False))
+
+
+@pytest.mark.parametrize(
+    ("columns", "more"), [(("text", "label"), {}), (("query", "positive"), {"model.shared": False})]
+)
+def test_the_probe_measures_the_trained_weights(
+    columns: tuple[str, str], more: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [(f"how do I mend the {part} number {i}", part) for part in ("light", "brake", "wheel") for i in range(12)]
+    pl.DataFrame(rows, schema=list(columns), orient="row").write_csv(tmp_path / "rows.csv")
+    recipe = patch(Recipe(), {"data.files": [str(tmp_path / "rows.csv")], "model.kind": "static", "model.dimension": 8,
+                              "optim.length": "12 steps", "optim.batch_size": 8, "optim.learning_rate": 0.05,
+                              **more})  # fmt: skip
+    train(gather(recipe), recipe, tmp_path / "run")
+    seen: dict[str, torch.Tensor] = {}
+    real = advising.probe
+    monkeypatch.setattr(
+        advising,
+        "probe",
+        lambda objective, *a, **k: (seen.update(objective.model.state_dict()), real(objective, *a, **k))[1],
+    )
+    found = advise(tmp_path / "run", probed=True)
+    assert found.probed is not None
+    trained = load(tmp_path / "run" / "model").state_dict()
+    assert seen.keys() == trained.keys()
+    assert all(torch.equal(seen[name], value) for name, value in trained.items())

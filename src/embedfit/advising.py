@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from embedfit import run as runs
 from embedfit.engine.noise import probe
 from embedfit.engine.planning import plan_for
@@ -19,7 +21,7 @@ from embedfit.evaluate.tasks import without_label_texts
 from embedfit.job import gather
 from embedfit.optim.laws import Advice, NoiseScale, Tried, advice, noise_scale, noise_scale_of, usable
 from embedfit.run import Run
-from embedfit.towers import load
+from embedfit.towers import Prototypes, TwoTower, load
 
 PROBED = 16  # batches
 AGREE = 2.0  # ratio of two estimates that says the same
@@ -121,8 +123,14 @@ def _over(run: Run, tried: int) -> NoiseScale | None:
 
 def _at_end(run: Run, folder: Path) -> NoiseScale:
     """From independent batches of the run's rows at its trained weights."""
-    rows = gather(run.recipe)
-    setup = prepare(without_label_texts(rows.train), run.recipe, load(folder / "model"))
+    rows, model = gather(run.recipe), load(folder / "model")
+    classes = model.document if isinstance(model.document, Prototypes) else None
+    towers = model if classes is None else TwoTower(model.query)
+    setup = prepare(without_label_texts(rows.train), run.recipe, towers)
+    anew = setup.objective.model.document
+    if classes is not None and isinstance(anew, Prototypes):  # made from class means; the trained ones are asked for
+        with torch.no_grad():
+            anew.table.copy_(classes.table[classes.tokenize(anew.labels).ids])
     plan = plan_for(setup, float(run.facts["chosen.learning_rate"]))
     table = probe(setup.objective, setup.material, plan, batches=PROBED)
     way = f"{PROBED} independent batches at the trained weights"
