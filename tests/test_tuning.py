@@ -118,18 +118,36 @@ def test_a_search_that_was_killed_in_its_first_trial_tries_the_default_again_and
     assert sum(t.default for t in tuning.tune(ROWS, SMALL, tmp_path, trials=4, carried=3).trials) == 1
 
 
+def falling(objectives: list[str], default: int | None = None) -> optuna.Study:
+    """A search whose trials are ever worse."""
+    study = optuna.create_study(direction="maximize")
+    choice = optuna.distributions.CategoricalDistribution(sorted(set(objectives)))
+    for number, objective in enumerate(objectives):
+        study.add_trial(
+            optuna.trial.create_trial(
+                value=1 - number / len(objectives),
+                params={"objective": objective},
+                distributions={"objective": choice},
+                user_attrs={"said": "whole"} | ({"default": 1} if number == default else {}),
+            )
+        )
+    return study
+
+
+def test_the_best_that_are_carried_are_of_different_objectives() -> None:
+    study = falling(["circle", "circle", "circle", "infonce", "circle", "prototypes", "infonce", "focal"])
+    assert tuning._carried(study, 5)[:3] == [0, 3, 5]
+    assert tuning._carried(study, 9)[:5] == [0, 3, 5, 7, 1]
+    assert sorted(tuning._carried(study, 8)) == list(range(8))
+    assert tuning._carried(study, 1) == [0]
+
+
 @pytest.mark.parametrize("place", [0, 3, 17, 29])  # of the default in the order of the part
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 9, 30, 40])
 def test_half_of_those_that_are_carried_are_the_best_and_the_others_reach_down_to_the_worst(
     count: int, place: int
 ) -> None:
-    study = optuna.create_study(direction="maximize")
-    for number in range(30):
-        values = {
-            "value": 1 - number / 30,
-            "user_attrs": {"said": "whole"} | ({"default": 1} if number == place else {}),
-        }
-        study.add_trial(optuna.trial.create_trial(**values))
+    study = falling(["infonce"] * 30, default=place)
     carried = tuning._carried(study, count)
     assert len(set(carried)) == len(carried) == min(count, 30)
     half = (count + 1) // 2

@@ -110,7 +110,7 @@ def tune(
         folder: of the search; best.toml is the recipe to train with.
         trials: how many recipes are tried, those of before included.
         share: of the training rows for the search; with 1 it has seen them all, and nothing is left to be carried.
-        carried: how many of them are trained on all rows: the best, the default, and some between.
+        carried: how many of them are trained on all rows: the best of different objectives, the default, some between.
         say: told a line per trial.
 
     Raises:
@@ -226,10 +226,18 @@ def _carry(
 
 
 def _carried(study: optuna.Study, count: int) -> list[int]:
-    """Half of them the best, then the default, then evenly down to the worst: a rank correlation needs a range."""
+    """Half of them the best, then the default, then evenly down to the worst: a rank correlation needs a range.
+
+    The best are those of different objectives, as far as there are: neighbours of one recipe gain or lose together.
+    """
     ran = [t for _, t in sorted(whole(study), key=lambda pair: (-pair[0], pair[1].number))]
     half = math.ceil(count / 2)
-    best, rest = ran[:half], ran[half:]
+    firsts = {t.params["objective"]: t for t in reversed(ran)}.values()
+    numbers = {t.number for t in firsts}
+    order = [t for t in ran if t.number in numbers] + [t for t in ran if t.number not in numbers]
+    best = order[:half]
+    chosen = {t.number for t in best}
+    rest = [t for t in ran if t.number not in chosen]
     default = [t for t in rest if is_default(t)][: count - half]
     rest = [t for t in rest if not is_default(t)]
     left = min(len(rest), count - len(best) - len(default))
