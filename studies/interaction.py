@@ -3,7 +3,7 @@
     python -m studies.interaction [--quick]     writes studies/results/interaction.{json,md}
 
 A MiniLM that was pretrained as two towers, English STS-B, one epoch of regression of the grade with each of the three,
-at two learning rates; the better of them, by accuracy, stands for each. A pair means the same where its
+at each of RATES; the best of these, by accuracy, stands for each. A pair means the same where its
 grade is 3 at least; each threshold is the most accurate one on the held-out pairs, and accuracy is that on the test
 pairs, also for the third of them whose sentences share the most words and the third that share the fewest (cosine of
 TF-IDF). It is `embedfit.compare_scorers` that measures.
@@ -33,7 +33,7 @@ from studies.common import Study, interval, judged, table, verdicts
 
 MOST = 96  # tokens of a text, of a pair for the cross-encoder
 SAME = 3.0
-RATES, BATCH = (5e-5, 2e-4), 16
+RATES, BATCH = (5e-5,), 16
 DOCUMENTS = 200
 
 
