@@ -98,13 +98,14 @@ def test_frozen_weights_convict_only_where_they_were_tried_and_forgotten_ones_al
     ("more", "outcome"),
     [
         ({"experiment.whole": True}, Outcome.ISSUE),
+        ({"experiment.whole": True, "experiment.optimiser.high": -0.07}, Outcome.WATCH),  # perhaps less than a tenth
         ({"experiment.whole": False}, Outcome.WATCH),
         ({"experiment.whole": False, "experiment.author_in_full": 0.7}, Outcome.ISSUE),  # seen to its end
         ({"experiment.whole": False, "experiment.optimiser.relative": -0.3}, Outcome.ISSUE),  # far behind
     ],
 )
 def test_a_trial_shorter_than_the_run_does_not_convict_a_rate_that_is_only_slower(more, outcome):
-    costs = {f"experiment.optimiser.{k}": v for k, v in (("relative", -0.15), ("low", -0.2), ("high", -0.1))}
+    costs = {f"experiment.optimiser.{k}": v for k, v in (("relative", -0.15), ("low", -0.18), ("high", -0.12))}
     rate = {"optimiser.rate": 1e-4, "experiment.rate.times": 10.0, "experiment.rate.share": 1.2}
     assert judged("OPT011", {**rate, **costs, **more})[0].outcome is outcome
 

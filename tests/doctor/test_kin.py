@@ -89,6 +89,8 @@ def test_negatives_of_other_rows_cure_a_program_whose_own_are_kin(stacked: bool)
 
     material = gather(build())
     lab = Lab(build, material, Gauge(material=material, has_metric=True), 120, 120, Stopwatch(), 60.0)
+    before = torch.get_rng_state()
     found = exchanged(lab, {"negatives.chained": 0.6})
+    assert torch.equal(before, torch.get_rng_state())
     assert found["negatives.others"] > 1.1 * found["negatives.own"]
     assert exchanged(lab, {"negatives.chained": 0.01}) == {}

@@ -161,7 +161,8 @@ def _judged(finding: Finding, facts: Mapping[str, Any], suspected: set[str]) -> 
         # in a trial shorter than the run a higher rate is ahead of one that suits the run
         told = finding.code not in RATES or _to_the_end(facts)
         certain = finding.outcome is Outcome.ISSUE and finding.code not in RATES
-        proved = certain or _breaks(relative, facts) or (told and _hurts(effect, facts, FINE))
+        least = SLOWS if finding.code in RATES else FINE
+        proved = certain or _breaks(relative, facts) or (told and _hurts(effect, facts, least))
         outcome = Outcome.ISSUE if proved else Outcome.WATCH
         return dataclasses.replace(
             finding, outcome=outcome, effect=effect, confirmed=True, prescription=_tried(finding, facts)

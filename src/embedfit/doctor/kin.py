@@ -13,6 +13,7 @@ from embedfit.doctor.material import Material, moved, stepped
 from embedfit.doctor.program import Program
 from embedfit.probes.kinship import kinship
 from embedfit.probes.rows import Column, Table, keys, table
+from embedfit.probes.state import same_random_numbers
 
 KIN = 0.05
 """Share of kin among the negatives from which it is worth a run to exchange them."""
@@ -84,7 +85,8 @@ def exchanged(lab: Lab, facts: Mapping[str, Any]) -> dict[str, Any]:
     """
     if not max(facts.get("negatives.known", 0.0), facts.get("negatives.chained", 0.0)) > KIN or lab.left <= 0:
         return {}
-    where = negatives(lab.build(seed=0), lab.material)
+    with same_random_numbers(0):
+        where = negatives(lab.build(seed=0), lab.material)
     if where is None:
         return {}
 
