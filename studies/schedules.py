@@ -87,7 +87,11 @@ def page(found: Mapping[tuple[str, float], Sequence[Outcome]], rates: Sequence[f
             f"{default:.3f}, the best of all {highest:.3f}",
         ),
         "S0.17 warmup steadies": (
-            "reproduced" if width["warmup, step"] > width["step"] else "refuted",
+            "open"
+            if width["warmup, step"] == width["step"]
+            else "reproduced"
+            if width["warmup, step"] > width["step"]
+            else "refuted",
             f"{width['warmup, step']} rates within 5 % with it, {width['step']} without",
         ),
         "S0.17 schedules differ by stars": (

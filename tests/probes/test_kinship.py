@@ -3,8 +3,10 @@ from __future__ import annotations
 import random
 
 import pytest
+import torch
 
 from embedfit.probes.kinship import kinship
+from embedfit.probes.rows import keys
 
 
 def classes(own: bool, n: int = 600, groups: int = 20) -> tuple[list[int], list[int], list[list[int]]]:
@@ -39,3 +41,13 @@ def test_chains_that_lead_everywhere_lead_from_other_rows_as_well():
     users, items = [draw.randrange(100) for _ in range(2000)], [f"i{draw.randrange(50)}" for _ in range(2000)]
     found = kinship(users, items, [[f"i{draw.randrange(50)}" for _ in range(2000)]])
     assert found.chained == found.chance == 1.0
+
+
+@pytest.mark.parametrize("width", [6, 8, 15, 16, 20, 31, 40])
+def test_a_row_is_known_again_however_wide_it_is_filled_up(width: int) -> None:
+    row = torch.tensor([101, 5, 7, 9, 102])
+    filled = torch.zeros(2, width, dtype=torch.long)
+    filled[0, :5] = row
+    narrow = keys([row[None]], 1)
+    assert keys([filled], 2)[0] == narrow[0]
+    assert keys([filled], 2)[1] != narrow[0]

@@ -14,6 +14,7 @@ __all__ = [
     "substitutes",
     "train",
     "updater",
+    "without_held",
 ]
 
 import contextlib
@@ -233,7 +234,7 @@ def epoch(program: Program, arm: Arm, material: Material, generator: torch.Gener
     """The author's batches, or rows of the pool in random order."""
     pool = material.pool
     if "order" in arm.author or pool is None:
-        yield from _without(program.batches, material)
+        yield from without_held(program.batches, material)
         return
     order = torch.randperm(pool.rows, generator=generator).tolist()
     for start in range(0, max(1, pool.rows - material.size + 1), material.size):
@@ -241,7 +242,7 @@ def epoch(program: Program, arm: Arm, material: Material, generator: torch.Gener
         yield pool.take(rows).batch(rows[0])
 
 
-def _without(batches: Iterable[Any], material: Material) -> Iterator[Any]:
+def without_held(batches: Iterable[Any], material: Material) -> Iterator[Any]:
     """The author's batches without the rows of the probe, where the probe is what is measured."""
     if not material.held:
         yield from batches

@@ -179,7 +179,8 @@ def _hurts(effect: Effect, facts: Mapping[str, Any], least: float) -> bool:
 
 def _to_the_end(facts: Mapping[str, Any]) -> bool:
     """Whether the author's program was seen at the end of its run."""
-    return bool(facts.get("experiment.whole", True)) or facts.get("experiment.author_in_full") is not None
+    full = facts.get("experiment.author_in_full")
+    return bool(facts.get("experiment.whole", True)) or (full is not None and math.isfinite(full))
 
 
 def _breaks(relative: float, facts: Mapping[str, Any]) -> bool:

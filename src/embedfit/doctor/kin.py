@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from embedfit.doctor.arms import without_held
 from embedfit.doctor.lab import CONTROL, Lab
 from embedfit.doctor.material import Material, moved, stepped
 from embedfit.doctor.program import Program
@@ -54,9 +55,12 @@ def negatives(program: Program, material: Material) -> Negatives | None:
         elif moved(before[n:], after[n:]):
             rest.append(name)
     blocks = {len(rows.columns[name]) // n for name in own}
-    if not own or len(rest) % len(own) or (not rest and blocks != {len(before) // n}) or (rest and blocks != {1}):
+    if not own or len(rest) % len(own) or (not rest and blocks != {len(before) // n}):
         return None
     groups = tuple(tuple(rest[i : i + len(own)]) for i in range(0, len(rest), len(own)))
+    single = blocks | {len(rows.columns[name]) // n for name in rest} == {1} and len(groups) == len(before) // n - 1
+    if rest and not single:  # several negatives of a row in one column: which is whose cannot be told
+        return None
     return Negatives(tuple(own), groups)
 
 
@@ -109,7 +113,8 @@ class _Dealt:
         return len(self.batches)
 
     def __iter__(self) -> Iterator[Any]:
-        for batch in self.batches:
+        # held rows go first: with other negatives nobody would know them again
+        for batch in without_held(self.batches, self.material):
             rows = table(batch, self.material.rows_of(batch))
             given = {name: _turned(rows.columns[name], rows.rows) for name in self.where}
             yield replace(rows, columns={**rows.columns, **given}).batch()

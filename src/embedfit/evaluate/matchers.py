@@ -224,13 +224,16 @@ def _beside_the_nearest(queries: list[str], positives: list[str]) -> Decisions:
     for query, document in zip(queries, positives, strict=True):
         own.setdefault(normalise(query), set()).update((normalise(document), normalise(query)))
     features = tfidf(documents)
-    key, plain = features(documents), np.array([normalise(document) for document in documents])
+    key = features(documents)
+    places: dict[str, list[int]] = {}
+    for number, document in enumerate(documents):
+        places.setdefault(normalise(document), []).append(number)
     rivals: list[tuple[str, str]] = []
     for start in range(0, len(queries), ROWS):
         block = queries[start : start + ROWS]
         cosine = (features(block) @ key.T).toarray()
         for query, values in zip(block, cosine, strict=True):
-            values[np.isin(plain, list(own[normalise(query)]))] = -1.0
+            values[[place for text in own[normalise(query)] for place in places.get(text, ())]] = -1.0
             if values.max() >= 0:
                 rivals.append((query, documents[int(values.argmax())]))
     same = np.arange(len(queries) + len(rivals)) < len(queries)

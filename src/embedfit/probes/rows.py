@@ -209,5 +209,6 @@ def _keys(column: Column) -> list[Any]:
             return [_keys(entry.reshape(1, -1))[0] for entry in column]
         return [entry if isinstance(entry, str | int | float) else repr(entry) for entry in column]
     flat = torch.as_tensor(column).detach().cpu().reshape(len(column), -1).double()
-    weights = torch.randn(flat.shape[1], generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    return (flat @ weights).tolist()
+    # drawn one after the other, so that wider rows begin with the same ones; ten digits whatever the order of the sum
+    weights = torch.from_numpy(np.random.default_rng(0).random(flat.shape[1]))
+    return [float(f"{value:.10g}") for value in (flat @ weights).tolist()]

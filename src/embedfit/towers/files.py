@@ -146,8 +146,9 @@ def _replace(part: Path, place: Path) -> None:
     place.rename(aside / "model")
     try:
         part.rename(place)
-    except OSError:
+    except BaseException:  # an interruption as well
         (aside / "model").rename(place)
         raise
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        if place.exists():  # else the old one is still in there
+            shutil.rmtree(aside, ignore_errors=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["CostlyArchitecture", "CostlyNegatives", "NegativesOfTheOwnKind", "UnmaskedNegatives"]
 
+import math
 from dataclasses import dataclass
 
 from embedfit.doctor.check import Check, Finding, NotApplicableError, Outcome, Prescription, Statistic
@@ -123,6 +124,8 @@ class NegativesOfTheOwnKind(Check):
         if own is None or others is None:
             if find(run, "experiment.control.relative") is not None:
                 raise NotApplicableError(f"{told}, and the program keeps up or there was no time to exchange them")
+        elif not math.isfinite(others - own):
+            raise NotApplicableError(f"{told}, and the run with other negatives broke")
         elif others - own < self.gain * abs(others):
             return self.finding(Outcome.CLEAR, f"{told}; harmless here ({own:.3f} -> {others:.3f})", statistic)
         else:
