@@ -99,10 +99,10 @@ class Matching:
     overlap: Float[np.ndarray, " n"]
     documents: int
 
-    def lead(self, first: str, second: str) -> Interval:
+    def lead(self, first: str, second: str, *, seed: int = 0) -> Interval:
         """Accuracy of the first way less that of the second, by the paired bootstrap over the test pairs."""
         one, other = (self.ways[name].right.astype(np.float64) for name in (first, second))
-        return paired_mean(one, other)
+        return paired_mean(one, other, seed=seed)
 
     def __str__(self) -> str:
         heads = ("", "accuracy", "few shared words", "many shared words", f"ms for {self.documents}")
@@ -152,6 +152,12 @@ def compare_scorers(
     if dev.kind != test.kind:
         raise DataError(
             f"the dev rows are of kind '{dev.kind}', the test rows '{test.kind}'", hint="give rows of one kind"
+        )
+    strange = [name for name, way in ways.items() if not isinstance(way, TwoTower | Matcher)]
+    if strange:
+        raise DataError(
+            f"'{strange[0]}' is a {type(ways[strange[0]]).__name__}; expected two towers or a scorer",
+            hint="load it first: ef.load(...), or give an object with the methods score and against",
         )
     matchers = {name: Towers(way) if isinstance(way, TwoTower) else way for name, way in ways.items()}
     if same is None and dev.kind == "graded" and len(dev):
